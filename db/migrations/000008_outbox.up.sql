@@ -1,0 +1,14 @@
+-- Outbox holds what the world is to be told, written in the transaction that made
+-- it true. An id is made of what it tells, so nothing is told twice; `sequence` is the
+-- event's place in the life of its order or payment. `fanned_out` says that each endpoint
+-- that wants the event has a delivery of it.
+CREATE TABLE outbox (
+    id         BINARY(16)  NOT NULL PRIMARY KEY,
+    type       VARCHAR(64) NOT NULL,
+    order_id   BINARY(16)  NOT NULL,
+    sequence   BIGINT      NOT NULL,
+    payload    JSON        NOT NULL,
+    created_at DATETIME(6) NOT NULL,
+    fanned_out BOOLEAN     NOT NULL DEFAULT FALSE,
+    KEY outbox_new (fanned_out, created_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

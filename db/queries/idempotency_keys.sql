@@ -1,0 +1,37 @@
+-- name: InsertIdempotencyKey :exec
+-- The primary key makes a key count once.
+INSERT INTO idempotency_keys (id, fingerprint, target, created_at) VALUES (?, ?, ?, ?);
+
+-- name: GetIdempotencyKey :one
+-- What a key came to.
+SELECT fingerprint, target FROM idempotency_keys WHERE id = ?;
+
+-- name: DeleteOldIdempotencyKeys :execrows
+-- Makes room for keys whose records are too old to count.
+DELETE FROM idempotency_keys WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before);
+
+-- name: IdempotencyKeyExists :one
+-- Waits for whoever is writing the key, then says whether this very record is there.
+SELECT COUNT(*) FROM idempotency_keys WHERE id = ? AND target = ? FOR SHARE;
+
+-- name: IdempotencyKeysThere :many
+-- Which of these keys had an effect within the last so many seconds.
+SELECT id FROM idempotency_keys
+WHERE id IN (sqlc.slice('ids'))
+  AND created_at > NOW(6) - INTERVAL CAST(sqlc.arg(life_seconds) AS SIGNED) SECOND;
+
+-- name: IdempotencyKeyAges :many
+-- The records after a key in order of their ids, whatever their age: a walk along the
+-- primary key needs no index that each request would have to keep.
+SELECT id, created_at FROM idempotency_keys WHERE id > sqlc.arg(after) ORDER BY id LIMIT ?;
+
+-- name: LockOldIdempotencyKeys :many
+-- Of these records, those that are old and that nobody works on.
+SELECT id FROM idempotency_keys FORCE INDEX (PRIMARY)
+WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before)
+FOR UPDATE SKIP LOCKED;
+
+-- name: PurgeIdempotencyKeys :execrows
+-- Deletes records that the caller has locked. By primary key, so that nobody waits
+-- for a neighbour.
+DELETE idempotency_keys FROM idempotency_keys FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids'));

@@ -1,0 +1,71 @@
+-- name: InsertEvent :exec
+-- What the world is to be told, in the transaction that made it true. Fails on what
+-- was told before, by the primary key.
+INSERT INTO outbox (id, type, order_id, sequence, payload, created_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: NewEvents :many
+-- Events that were not fanned out, oldest first, nobody else's to fan out until the
+-- transaction ends. Those that another process works on are left out. Ids are not in
+-- the order of commits, hence the mark.
+SELECT id, type FROM outbox
+WHERE fanned_out = FALSE
+ORDER BY created_at
+LIMIT ?
+FOR UPDATE SKIP LOCKED;
+
+-- name: AnyNewEvent :one
+-- Whether there is anything to fan out. Takes no lock.
+SELECT EXISTS (SELECT 1 FROM outbox WHERE fanned_out = FALSE) AS found;
+
+-- name: MarkFannedOut :exec
+-- Says that each endpoint that wants these events has its deliveries. The caller holds
+-- the rows.
+UPDATE outbox SET fanned_out = TRUE WHERE id IN (sqlc.slice('ids'));
+
+-- name: GetEvents :many
+-- Events as they are told. Nothing of them ever changes but the mark.
+SELECT * FROM outbox WHERE id IN (sqlc.slice('ids'));
+
+-- name: KeepEvents :many
+-- Of these events, those that are there and fanned out. Nobody purges them until the
+-- transaction ends. By primary key, as a purge locks them.
+SELECT id FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) AND fanned_out = TRUE FOR SHARE;
+
+-- name: EventsSince :many
+-- A page of the events that were fanned out, from after one on, in the order of their
+-- time.
+SELECT id, type, created_at FROM outbox
+WHERE fanned_out = TRUE
+  AND created_at >= sqlc.arg(since)
+  AND (created_at > sqlc.arg(since) OR id > sqlc.arg(after))
+ORDER BY created_at, id
+LIMIT ?;
+
+-- name: EventAges :many
+-- The events between two ids in their order: a walk along the primary key. Ids begin
+-- with the time of their making.
+SELECT id, created_at
+FROM outbox
+WHERE id > sqlc.arg(after) AND id < sqlc.arg(below)
+ORDER BY id
+LIMIT ?;
+
+-- name: LockOldEvents :many
+-- Of these events, those that are old, fanned out and that nobody works on. While the
+-- caller holds them, nobody sends them to anyone else.
+SELECT id FROM outbox FORCE INDEX (PRIMARY)
+WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before) AND fanned_out = TRUE
+FOR UPDATE SKIP LOCKED;
+
+-- name: DoneEvents :many
+-- Of these events, those that are on their way to no endpoint. That stays so while the
+-- caller holds them.
+SELECT outbox.id FROM outbox FORCE INDEX (PRIMARY)
+WHERE outbox.id IN (sqlc.slice('ids'))
+  AND NOT EXISTS (SELECT 1 FROM webhook_endpoints JOIN deliveries ON deliveries.endpoint_id = webhook_endpoints.id
+                  WHERE deliveries.event_id = outbox.id AND deliveries.state = 'pending');
+
+-- name: PurgeEvents :execrows
+-- Deletes events that the caller has locked. By primary key, so that nobody waits for
+-- a neighbour.
+DELETE outbox FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids'));

@@ -1,0 +1,101 @@
+package action_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+// Orders at once, among them whatever is no order: each gets its own answer.
+func TestOrdersAtOnceEachGetTheirOwnAnswer(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		const good = 40
+		low, high := s.twoProducts(500, 500)
+		free := s.product(10, priced(0, "USD"))
+		asked := make([]action.CreateOrderInput, 0, good+6)
+		for i := range good {
+			hold := s.hold("ann", line(high, 1), line(low, 2))
+			asked = append(asked, action.CreateOrderInput{Key: fmt.Sprint("key ", i), HoldID: hold.ID})
+		}
+		expired, released, twice := s.hold("bob", line(low, 1)), s.hold("bob", line(low, 1)), s.hold("bob", line(low, 1))
+		s.exec("UPDATE hold_lines SET due_at = NOW(6), expires_at = NOW(6) WHERE id = ?", expired.ID)
+		_, err := s.ReleaseHold.Do(s.ctx(), action.ReleaseHoldInput{HoldID: released.ID})
+		require.NoError(t, err)
+		gratis := s.hold("cid", line(free, 1))
+		for _, id := range []sale.HoldID{expired.ID, released.ID, twice.ID, twice.ID, sale.NewHoldID(low.ID), gratis.ID} {
+			asked = append(asked, action.CreateOrderInput{HoldID: id})
+		}
+		codes := newTally(t)
+		crowd(len(asked), func(i int) {
+			result, err := s.CreateOrder.Do(s.ctx(), asked[i])
+			codes.add(err)
+			if err == nil {
+				assert.Equal(t, sale.OrderOf(asked[i].HoldID), result.Value.ID)
+			}
+		})
+		assert.Equal(t, map[sale.Code]int{
+			"": good + 2, sale.CodeHoldExpired: 1, sale.CodeHoldNotActive: 1, sale.CodeHoldOrdered: 1, sale.CodeHoldNotFound: 1,
+		}, codes.codes)
+		assert.Equal(t, int64(good+2), s.count("SELECT COUNT(*) FROM outbox WHERE type = 'order.created'"))
+		for _, in := range asked[:good] {
+			again, err := s.CreateOrder.Do(s.ctx(), in)
+			require.NoError(t, err)
+			require.True(t, again.Replayed)
+			read, err := s.GetOrder.Do(s.ctx(), again.Value.ID)
+			require.NoError(t, err)
+			require.Equal(t, again.Value, read)
+		}
+	})
+}
+
+// Payments at once, among them whatever does not simply pay.
+func TestPaymentsAtOnceEachHaveTheirOwnOutcome(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		const good = 40
+		low, high := s.twoProducts(500, 500)
+		ordered := func() action.OrderView { return s.ordered("ann", line(high, 1), line(low, 2)) }
+		var events []sale.PaymentEvent
+		for i := range good {
+			events = append(events, said(sale.PaymentSucceeded, ordered(), fmt.Sprint("event ", i), fmt.Sprint("payment ", i)))
+		}
+		cheap := said(sale.PaymentSucceeded, ordered(), "cheap", "cheap")
+		cheap.Amount.Amount--
+		failed := ordered()
+		s.tell(said(sale.PaymentFailed, failed, "failed", "failed"))
+		stranger := said(sale.PaymentSucceeded, ordered(), "stranger", "stranger")
+		stranger.OrderID = sale.OrderOf(sale.NewHoldID(low.ID))
+		twice := ordered()
+		events = append(events, cheap, stranger, events[0],
+			said(sale.PaymentSucceeded, failed, "late", "late"),
+			said(sale.PaymentSucceeded, twice, "first", "first"), said(sale.PaymentSucceeded, twice, "second", "second"))
+		codes := newTally(t)
+		outcomes := newTally(t)
+		crowd(len(events), func(i int) {
+			result, err := s.ProcessPayment.Do(s.ctx(), events[i])
+			codes.add(err)
+			if err == nil {
+				outcomes.add(sale.Fail(sale.Code(result.Outcome), ""))
+			}
+		})
+		assert.Equal(t, map[sale.Code]int{"": good + 5, sale.CodeOrderNotFound: 1}, codes.codes)
+		assert.Equal(t, map[sale.Code]int{
+			sale.Code(sale.OutcomePaid): good + 1, sale.Code(sale.OutcomeMismatch): 1, sale.Code(sale.OutcomeDuplicate): 1,
+			sale.Code(sale.OutcomeRebooked): 1, sale.Code(sale.OutcomeRefundDueExtra): 1,
+		}, outcomes.codes)
+		assert.Equal(t, int64(good+2), s.count("SELECT COUNT(*) FROM outbox WHERE type = 'order.paid'"))
+		for _, event := range events[:good] {
+			order, err := s.GetOrder.Do(s.ctx(), event.OrderID)
+			require.NoError(t, err)
+			require.Equal(t, sale.OrderPaid, order.Status)
+			require.Equal(t, event.PaymentID, order.PaymentID)
+			require.Equal(t, event.Provider, order.Provider)
+		}
+	})
+}

@@ -1,0 +1,215 @@
+package action_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/cache"
+	"github.com/flashsale-api/flashsale/internal/sale"
+	"github.com/flashsale-api/flashsale/internal/testenv"
+)
+
+// merging is a shop with merged holds in which a test decides what is one batch.
+type merging struct {
+	*shop
+	queue *queue
+	gate  *gatedCache
+}
+
+// gatedCache is a cache whose reads wait while it is shut.
+type gatedCache struct {
+	action.Cache
+	open sync.RWMutex // held by a test while the cache is shut
+}
+
+func (c *gatedCache) Get(
+	ctx context.Context, id sale.ProductID, load func(context.Context) (sale.Product, error),
+) (sale.Product, bool, error) {
+	c.open.RLock()
+	defer c.open.RUnlock()
+	return c.Cache.Get(ctx, id, load)
+}
+
+func setupMerging(t *testing.T, changes ...func(*action.Kit)) *merging {
+	t.Helper()
+	t.Parallel()
+	m := &merging{queue: &queue{}, gate: &gatedCache{}}
+	m.queue.changed = sync.NewCond(&m.queue.mu)
+	changes = append(changes, func(kit *action.Kit) {
+		kit.Coalesce = true
+		m.queue.meter, _ = kit.Meter.(*meter)
+		kit.Meter = m.queue
+		m.gate.Cache = kit.Cache
+		if kit.Cache == nil {
+			products, err := cache.Open(t.Context(), cache.Config{Log: kit.Log, Meter: deaf{}})
+			require.NoError(t, err)
+			t.Cleanup(products.Close)
+			m.gate.Cache = products
+		}
+		kit.Cache = m.gate
+	})
+	m.shop = openShop(t, testenv.Database(t), changes...)
+	return m
+}
+
+// merged is what becomes of one wish of a batch.
+type merged struct {
+	action.Result[action.HoldView]
+	err error
+}
+
+// batch serves wishes for one product as one batch, behind one of a single unit that
+// holds up the lane until all the others wait.
+func (m *merging) batch(p sale.Product, wishes ...action.CreateHoldInput) []merged {
+	m.t.Helper()
+	results := make([]merged, len(wishes))
+	ask := func(i int) {
+		result, err := m.CreateHold.Do(m.ctx(), wishes[i])
+		results[i] = merged{result, err}
+	}
+	begun := m.queue.batches()
+	m.gate.open.Lock()
+	var running sync.WaitGroup
+	running.Go(func() {
+		_, err := m.CreateHold.Do(m.ctx(), wish("first", line(p, 1)))
+		assert.NoError(m.t, err)
+	})
+	m.queue.await(func() bool { return m.queue.begun > begun })
+	for i := range wishes {
+		running.Go(func() { ask(i) })
+		m.queue.await(func() bool { return m.queue.waiting == i+1 }) // so they wait in this order
+	}
+	m.gate.open.Unlock()
+	running.Wait()
+	assert.Equal(m.t, begun+2, m.queue.batches(), "the wishes were one batch")
+	return results
+}
+
+// movements counts the changes of stock so far: one for each transaction that held.
+func (m *merging) movements() int64 { return m.count("SELECT COUNT(*) FROM movements") }
+
+func TestLockedOverdueLineInABatchCostsOnlyThoseWhoNeedItsUnits(t *testing.T) {
+	s := setupMerging(t)
+	p := s.product(4)
+	hold := s.hold("ann", line(p, 2))
+	s.pass(hold.ID)
+	holder := s.lockedLines(hold.ID)
+	results := s.batch(p, wish("bob", line(p, 3)), wish("cid", line(p, 1)), wish("dan", line(p, 4)))
+	require.NoError(t, holder.Rollback())
+	requireCode(t, results[0].err, sale.CodeAllHeld)
+	require.NoError(t, results[1].err)
+	requireCode(t, results[2].err, sale.CodeAllHeld)
+	s.requireUnits(p, 0, 4, 0, 0)
+}
+
+func TestCustomerWhoseOverdueLineIsLockedIsRefusedAloneInABatch(t *testing.T) {
+	s := setupMerging(t)
+	p := s.product(10, limited(1))
+	busy, free := s.hold("ann", line(p, 1)), s.hold("bob", line(p, 1))
+	s.pass(busy.ID)
+	s.pass(free.ID)
+	holder := s.lockedLines(busy.ID)
+	results := s.batch(p, wish("ann", line(p, 1)), wish("bob", line(p, 1)), wish("cid", line(p, 1)))
+	require.NoError(t, holder.Rollback())
+	requireCode(t, results[0].err, sale.CodeLimitReached)
+	require.NoError(t, results[1].err)
+	require.NoError(t, results[2].err)
+	s.requireUnits(p, 6, 4, 0, 0)
+}
+
+func TestOldKeysDoNotSplitTheirBatch(t *testing.T) {
+	s := setupMerging(t)
+	p := s.product(1000)
+	wishes := make([]action.CreateHoldInput, 300)
+	for i := range wishes {
+		wishes[i] = keyedWish(fmt.Sprint("key ", i), fmt.Sprint(i), line(p, 1))
+	}
+	for _, old := range []int{50, 150, 250} {
+		_, err := s.CreateHold.Do(s.ctx(), wishes[old])
+		require.NoError(t, err)
+	}
+	s.exec("UPDATE idempotency_keys SET created_at = created_at - INTERVAL 25 HOUR")
+	before := s.movements()
+	for i, result := range s.batch(p, wishes...) {
+		require.NoError(t, result.err, i)
+		assert.False(t, result.Replayed, i)
+	}
+	assert.Equal(t, before+2, s.movements(), "one for the batch, one for that before it")
+	s.requireUnits(p, 696, 304, 0, 0)
+}
+
+// patience turns what never happens into a failure.
+const patience = 30 * time.Second
+
+// awaitStatement waits until the database runs a statement of this test that has
+// such a text. One that waits for a lock runs until it has it.
+func (s *shop) awaitStatement(text string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx(), patience)
+	defer cancel()
+	var own string
+	require.NoError(s.t, s.db.SQL().QueryRowContext(ctx, "SELECT DATABASE()").Scan(&own))
+	for !s.runs(ctx, own, text) {
+		require.NoError(s.t, ctx.Err(), "waiting for %s", text)
+	}
+}
+
+// runs says whether a statement with such a text runs in a database.
+func (s *shop) runs(ctx context.Context, own, text string) bool {
+	s.t.Helper()
+	rows, err := s.db.SQL().QueryContext(ctx, "SHOW FULL PROCESSLIST")
+	require.NoError(s.t, err, "waiting for %s", text)
+	defer func() { require.NoError(s.t, rows.Close()) }()
+	found := false
+	for rows.Next() {
+		var ignored any
+		var database, statement *string
+		require.NoError(s.t, rows.Scan(&ignored, &ignored, &ignored, &database, &ignored, &ignored, &ignored, &statement))
+		found = found || database != nil && *database == own && statement != nil && strings.Contains(*statement, text)
+	}
+	require.NoError(s.t, rows.Err())
+	return found
+}
+
+// Another process commits a key after a batch looked for it and before it writes it.
+func TestKeyTakenBetweenLookAndWriteIsReplayedAndTheOthersGetTheirHolds(t *testing.T) {
+	s := setupMerging(t, withFrozenCache)
+	p := s.product(0)
+	_, err := s.GetProduct.Do(s.ctx(), p.ID) // the cache says sold out, so that a look comes first
+	require.NoError(t, err)
+	_, err = s.AdjustStock.Do(s.ctx(), action.AdjustStockInput{ProductID: p.ID, Delta: 100, Reason: "found"})
+	require.NoError(t, err)
+
+	wishes := make([]action.CreateHoldInput, 20)
+	for i := range wishes {
+		wishes[i] = keyedWish(fmt.Sprint("key ", i), fmt.Sprint(i), line(p, 1))
+	}
+	const taken = 7
+	other, err := s.CreateHold.Do(s.ctx(), wishes[taken])
+	require.NoError(t, err)
+	var id, fingerprint, target []byte
+	require.NoError(t, s.db.SQL().QueryRowContext(s.ctx(),
+		"SELECT id, fingerprint, target FROM idempotency_keys WHERE target = ?", other.Value.ID).Scan(&id, &fingerprint, &target))
+	s.exec("DELETE FROM idempotency_keys WHERE id = ?", id)
+	holder := s.locked("INSERT INTO idempotency_keys (id, fingerprint, target, created_at) VALUES (?, ?, ?, NOW(6))", id, fingerprint, target)
+
+	before := s.movements()
+	results := make(chan []merged, 1)
+	go func() { results <- s.batch(p, wishes...) }()
+	s.awaitStatement("-- name: InsertIdempotencyKey ")
+	require.NoError(t, holder.Commit())
+	for i, result := range <-results {
+		require.NoError(t, result.err, i)
+		assert.Equal(t, i == taken, result.Replayed, i)
+	}
+	assert.LessOrEqual(t, s.movements()-before, int64(3))
+	s.requireUnits(p, 79, 21, 0, 0)
+}

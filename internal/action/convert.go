@@ -1,0 +1,87 @@
+package action
+
+import (
+	"time"
+
+	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+func productOf(row store.Product) sale.Product {
+	return sale.Product{
+		ID:   row.ID,
+		SKU:  row.Sku,
+		Name: row.Name,
+		Rules: sale.Rules{
+			Price:            sale.Money{Amount: row.PriceAmount, Currency: row.Currency},
+			SaleStartsAt:     row.SaleStartsAt,
+			SaleEndsAt:       row.SaleEndsAt,
+			PerCustomerLimit: row.PerCustomerLimit,
+			HoldTTL:          seconds(row.HoldTtlSeconds),
+			PaymentWindow:    seconds(row.PaymentWindowSeconds),
+		},
+		TotalStock:     row.TotalStock,
+		AvailableStock: row.AvailableStock,
+		StockVersion:   row.StockVersion,
+		RulesVersion:   row.RulesVersion,
+		Version:        row.Version,
+		CreatedAt:      row.CreatedAt,
+		UpdatedAt:      row.UpdatedAt,
+	}
+}
+
+// holdOf makes a hold of its lines, in order of position; there is at least one.
+func holdOf(rows []store.HoldLine, ordered bool) sale.Hold {
+	first := rows[0]
+	hold := sale.Hold{
+		ID:            first.ID,
+		CustomerID:    first.CustomerID,
+		Lines:         linesOf(rows),
+		CreatedAt:     first.CreatedAt,
+		ExpiresAt:     first.ExpiresAt,
+		TTL:           seconds(first.TtlSeconds),
+		PaymentWindow: seconds(first.PaymentWindowSeconds),
+		Ordered:       ordered,
+	}
+	for _, row := range rows {
+		if row.Ended != "" {
+			hold.Ended = row.Ended
+		}
+	}
+	return hold
+}
+
+func linesOf(rows []store.HoldLine) []sale.Line {
+	lines := make([]sale.Line, len(rows))
+	for i, row := range rows {
+		lines[i] = sale.Line{
+			ProductID: row.ProductID,
+			Quantity:  row.Quantity,
+			UnitPrice: sale.Money{Amount: row.PriceAmount, Currency: row.Currency},
+		}
+	}
+	return lines
+}
+
+func orderOf(row store.Order, lines []store.HoldLine) sale.Order {
+	return sale.Order{
+		ID:           row.ID,
+		CustomerID:   row.CustomerID,
+		Lines:        linesOf(lines),
+		Total:        sale.Money{Amount: row.TotalAmount, Currency: row.Currency},
+		CreatedAt:    row.CreatedAt,
+		PayBy:        row.PayBy,
+		PaidAt:       row.PaidAt,
+		FailedAt:     row.FailedAt,
+		CancelledAt:  row.CancelledAt,
+		RefundDueAt:  row.RefundDueAt,
+		RefundedAt:   row.RefundedAt,
+		PaymentID:    row.PaymentID,
+		Provider:     row.Provider,
+		RefundReason: row.RefundReason,
+	}
+}
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
+
+func inSeconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -1,0 +1,178 @@
+package action_test
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/sale"
+	"github.com/flashsale-api/flashsale/internal/testenv"
+)
+
+// counted is a shop with merged holds on a server where nobody else is, so that
+// the server's own counters tell what the shop costs it.
+type counted struct {
+	*shop
+	queue *queue
+}
+
+// queue lets a test wait until batches have begun or requests wait.
+type queue struct {
+	*meter
+	mu      sync.Mutex
+	changed *sync.Cond
+	waiting int
+	begun   int
+}
+
+func (q *queue) QueueChanged(by int)             { q.change(by, 0) }
+func (q *queue) BatchStarted(int, time.Duration) { q.change(0, 1) }
+
+func (q *queue) change(waiting, begun int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting += waiting
+	q.begun += begun
+	q.changed.Broadcast()
+}
+
+// batches is how many have begun.
+func (q *queue) batches() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.begun
+}
+
+func (q *queue) await(met func() bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for !met() {
+		q.changed.Wait()
+	}
+}
+
+func openCounted(t *testing.T) *counted {
+	t.Helper()
+	t.Parallel()
+	q := &queue{}
+	q.changed = sync.NewCond(&q.mu)
+	c := &counted{queue: q}
+	c.shop = openShop(t, testenv.OwnMySQL(t).DSN(), func(kit *action.Kit) {
+		kit.Coalesce = true
+		q.meter = &meter{rejected: map[sale.Code]int{}}
+		kit.Meter = q
+	})
+	c.connect()
+	return c
+}
+
+// connect opens the connections that a test will need: what a new one is told
+// would be counted.
+func (c *counted) connect() {
+	c.t.Helper()
+	const connections = 8
+	var open []*sql.Conn
+	for range connections {
+		conn, err := c.db.SQL().Conn(c.ctx())
+		require.NoError(c.t, err)
+		open = append(open, conn)
+	}
+	for _, conn := range open {
+		require.NoError(c.t, conn.Close())
+	}
+}
+
+// counter reads one of the server's counters.
+func (c *counted) counter(name string) int64 {
+	c.t.Helper()
+	var value int64
+	require.NoError(c.t, c.db.SQL().QueryRowContext(c.ctx(), "SHOW GLOBAL STATUS LIKE '"+name+"'").Scan(&name, &value))
+	return value
+}
+
+// statements counts what the server was asked. What a new connection is told does
+// not count: when the pool makes one is a matter of time.
+func (c *counted) statements() int64 {
+	c.t.Helper()
+	return c.counter("Questions") - c.counter("Com_set_option")
+}
+
+// rush sends one request, whose batch a locked table holds up, and the others while
+// it waits; then it unlocks the table. So there are two batches, whatever the machine
+// does.
+func (c *counted) rush(n int, p sale.Product) map[sale.Code]int {
+	c.t.Helper()
+	conn, err := c.db.SQL().Conn(c.ctx())
+	require.NoError(c.t, err)
+	defer func() { require.NoError(c.t, conn.Close()) }()
+	execute := func(statement string) {
+		_, err := conn.ExecContext(c.ctx(), statement)
+		require.NoError(c.t, err)
+	}
+	codes := newTally(c.t)
+	ask := func(i int) {
+		_, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), keyedWish(
+			sale.NewHoldID(p.ID).String(), "customer-"+strconv.Itoa(i), line(p, 1)))
+		codes.add(err)
+	}
+	begun := c.queue.batches()
+	execute("LOCK TABLES products WRITE")
+	var running sync.WaitGroup
+	running.Go(func() { ask(0) })
+	c.queue.await(func() bool { return c.queue.begun > begun })
+	for i := range n - 1 {
+		running.Go(func() { ask(i + 1) })
+	}
+	c.queue.await(func() bool { return c.queue.waiting == n-1 })
+	execute("UNLOCK TABLES")
+	running.Wait()
+	return codes.codes
+}
+
+func TestAThousandHoldsOfACrowdCostAtMost25Commits(t *testing.T) {
+	c := openCounted(t)
+	p := c.product(100_000)
+	const rounds, crowd, mostPerThousand = 4, 256, 25
+	before := c.counter("Com_commit")
+	for range rounds {
+		codes := c.rush(crowd, p)
+		require.Equal(t, map[sale.Code]int{"": crowd}, codes)
+	}
+	commits := c.counter("Com_commit") - before
+	assert.LessOrEqual(t, commits*1000, int64(mostPerThousand*rounds*crowd), "%d commits", commits)
+}
+
+func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {
+	c := openCounted(t)
+	stocked, soldOut := c.product(100_000), c.product(1)
+	c.hold("first", line(soldOut, 1))
+	tests := map[string]struct {
+		product sale.Product
+		want    sale.Code
+	}{
+		"holds":    {stocked, ""},
+		"refusals": {soldOut, sale.CodeAllHeld},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			cost := func(crowd int) int64 {
+				before := c.statements()
+				codes := c.rush(crowd, test.product)
+				require.Equal(t, map[sale.Code]int{test.want: crowd}, codes)
+				return c.statements() - before
+			}
+			cost(2) // reads the product into the cache
+			few := cost(16)
+			assert.Equal(t, few, cost(256))
+			const mostStatements = 24 // of two batches, and of this test
+			assert.LessOrEqual(t, few, int64(mostStatements))
+		})
+	}
+}

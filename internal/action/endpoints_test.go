@@ -1,0 +1,256 @@
+package action_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+func TestASecretIsShownOnceAndNeverByAReplay(t *testing.T) {
+	s := setup(t, withSender(t))
+	in := action.CreateEndpointInput{Key: "key", URL: "https://example.com/events", Types: []sale.EventType{sale.EventOrderPaid}}
+	first, err := s.CreateEndpoint.Do(t.Context(), in)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(first.Value.Secret, "whsec_"))
+	again, err := s.CreateEndpoint.Do(t.Context(), in)
+	require.NoError(t, err)
+	assert.True(t, again.Replayed)
+	assert.Empty(t, again.Value.Secret)
+	assert.Equal(t, first.Value.Endpoint, again.Value.Endpoint)
+	assert.Equal(t, first.Value.Endpoint, s.look(first.Value))
+
+	rotation := action.RotateSecretInput{Key: "key", ID: first.Value.ID}
+	rotated, err := s.RotateSecret.Do(t.Context(), rotation)
+	require.NoError(t, err)
+	assert.NotEmpty(t, rotated.Value.Secret)
+	assert.NotEqual(t, first.Value.Secret, rotated.Value.Secret)
+	once, err := s.RotateSecret.Do(t.Context(), rotation)
+	require.NoError(t, err)
+	assert.True(t, once.Replayed)
+	assert.Empty(t, once.Value.Secret)
+	assert.Equal(t, rotated.Value.Endpoint, once.Value.Endpoint, "a replay rotates nothing")
+}
+
+func TestBothSecretsSignForADayAfterARotation(t *testing.T) {
+	s := setup(t, withSender(t))
+	inbox := receive(t, nil)
+	endpoint := s.endpoint(inbox.URL)
+	rotated, err := s.RotateSecret.Do(t.Context(), action.RotateSecretInput{ID: endpoint.ID})
+	require.NoError(t, err)
+	product := s.product(5)
+	for _, previous := range []bool{true, false} {
+		s.ordered("ann", line(product, 1))
+		s.deliver(endpoint)
+		letters := inbox.got()
+		got := letters[len(letters)-1]
+		assert.True(t, verifies(t, rotated.Value.Secret, got))
+		assert.Equal(t, previous, verifies(t, endpoint.Secret, got))
+		s.exec("UPDATE webhook_endpoints SET previous_until = previous_until - INTERVAL 24 HOUR")
+	}
+}
+
+func TestThereAreAtMostAHundredEndpointsHoweverManyAreMadeAtOnce(t *testing.T) {
+	s := setup(t, withSender(t))
+	var some action.EndpointView
+	for range sale.MaxEndpoints - 3 {
+		some = s.endpoint("https://example.com/")
+	}
+	outcome := newTally(t)
+	other := s.branch()
+	crowd(10, func(i int) {
+		actions := s.Actions
+		if i%2 == 0 {
+			actions = other
+		}
+		_, err := actions.CreateEndpoint.Do(t.Context(), action.CreateEndpointInput{URL: "https://example.com/"})
+		outcome.add(err)
+	})
+	assert.Equal(t, map[sale.Code]int{"": 3, sale.CodeTooManyEndpoints: 7}, outcome.codes)
+	require.NoError(t, s.DeleteEndpoint.Do(t.Context(), some.ID))
+	s.endpoint("https://example.com/")
+
+	page, err := s.ListEndpoints.Do(t.Context(), 60, sale.EndpointID{})
+	require.NoError(t, err)
+	require.Len(t, page.Endpoints, 60)
+	rest, err := s.ListEndpoints.Do(t.Context(), 60, *page.Next)
+	require.NoError(t, err)
+	assert.Len(t, rest.Endpoints, 40)
+	assert.Nil(t, rest.Next)
+}
+
+func TestADeletedEndpointGetsNothingMoreAndIsForgotten(t *testing.T) {
+	s := setup(t, withSender(t))
+	inbox := receive(t, nil)
+	endpoint := s.endpoint(inbox.URL)
+	product := s.product(5)
+	s.ordered("ann", line(product, 1))
+	s.fanOut()
+	require.NoError(t, s.DeleteEndpoint.Do(t.Context(), endpoint.ID))
+	s.ordered("bob", line(product, 1))
+	assert.Zero(t, s.deliver(endpoint))
+	assert.Empty(t, inbox.got())
+	for _, err := range []error{
+		s.DeleteEndpoint.Do(t.Context(), endpoint.ID),
+		second(s.GetEndpoint.Do(t.Context(), endpoint.ID)),
+		second(s.RotateSecret.Do(t.Context(), action.RotateSecretInput{ID: endpoint.ID})),
+		second(s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID})),
+	} {
+		requireCode(t, err, sale.CodeEndpointNotFound)
+	}
+	require.NoError(t, s.PurgeEndpoints.Do(t.Context()))
+	assert.Zero(t, s.count("SELECT (SELECT COUNT(*) FROM deliveries) + (SELECT COUNT(*) FROM webhook_endpoints)"))
+}
+
+func TestAnEndpointGetsTheTypesThatItNamedAndOnlyWhatCameAfterIt(t *testing.T) {
+	s := setup(t, withSender(t))
+	product := s.product(5)
+	order := s.ordered("ann", line(product, 1))
+	assert.Equal(t, action.FannedOut{Events: 1}, s.fanOut(), "without endpoints events are only marked")
+	paid, all := receive(t, nil), receive(t, nil)
+	picky, curious := s.endpoint(paid.URL, sale.EventOrderPaid, sale.EventOrderRefunded), s.endpoint(all.URL)
+	s.succeed(order, "pay_1")
+	s.ordered("bob", line(product, 1))
+	assert.Equal(t, action.FannedOut{Events: 2, Deliveries: 3}, s.fanOut())
+	s.deliver(picky)
+	s.deliver(curious)
+	assert.Equal(t, map[sale.EventType]int{sale.EventOrderPaid: 1}, paid.types())
+	assert.Equal(t, map[sale.EventType]int{sale.EventOrderPaid: 1, sale.EventOrderCreated: 1}, all.types())
+}
+
+func TestAFanOutOfMoreThanABatchLeavesNothing(t *testing.T) {
+	s := setup(t, withSender(t))
+	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
+		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+		SELECT LEFT(UNHEX(SHA2(CONCAT(UUID(), i), 256)), 16), 'stock.changed', '0123456789012345', 1, '{}', NOW(6) FROM n`)
+	for range 20 {
+		s.endpoint("https://example.com/")
+	}
+	assert.Equal(t, action.FannedOut{Events: 1000, Deliveries: 20_000}, s.fanOut())
+	assert.Zero(t, s.count("SELECT COUNT(*) FROM outbox WHERE fanned_out = FALSE"))
+}
+
+func TestARedeliveryOfAWhileSendsWhatWasNotTakenAndRevivesTheEndpoint(t *testing.T) {
+	s := setup(t, withSender(t))
+	var gone bool
+	inbox := receive(t, func(w http.ResponseWriter, _ letter) {
+		if gone {
+			w.WriteHeader(http.StatusGone)
+		}
+	})
+	endpoint := s.endpoint(inbox.URL, sale.EventOrderCreated)
+	product := s.product(10)
+	s.ordered("taken", line(product, 1))
+	s.deliver(endpoint)
+	gone = true
+	s.ordered("refused", line(product, 1))
+	s.deliver(endpoint)
+	s.succeed(s.ordered("missed", line(product, 1)), "pay_1")
+	s.ordered("given up", line(product, 1))
+	s.deliver(endpoint)
+	require.NotNil(t, s.look(endpoint).DisabledAt)
+	s.exec("UPDATE deliveries SET state = 'given_up' WHERE state = 'pending'")
+
+	gone = false
+	done, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Since: 3600e9})
+	require.NoError(t, err)
+	assert.Equal(t, action.Redelivered{Events: 3, Enabled: true}, done)
+	assert.Nil(t, s.look(endpoint).DisabledAt)
+	assert.Equal(t, 3, s.deliver(endpoint))
+	assert.Equal(t, int64(4), s.deliveries(endpoint, sale.DeliveryDelivered))
+
+	done, err = s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Since: 3600e9})
+	require.NoError(t, err)
+	assert.Equal(t, action.Redelivered{}, done, "all was taken")
+}
+
+func TestOneEventIsSentAgainWhateverBecameOfIt(t *testing.T) {
+	s := setup(t, withSender(t))
+	inbox := receive(t, nil)
+	endpoint := s.endpoint(inbox.URL, sale.EventOrderPaid)
+	order := s.ordered("ann", line(s.product(5), 1))
+	created, paid := sale.OrderEventID(sale.EventOrderCreated, order.ID), sale.OrderEventID(sale.EventOrderPaid, order.ID)
+	_, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Event: &created})
+	require.ErrorContains(t, err, created.String(), "it was not told yet")
+	s.succeed(order, "pay_1")
+	s.deliver(endpoint)
+	for i, event := range []sale.EventID{paid, created} { // taken, and never wanted
+		done, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Event: &event})
+		require.NoError(t, err)
+		assert.Equal(t, action.Redelivered{Events: 1}, done)
+		assert.Equal(t, 1, s.deliver(endpoint))
+		assert.Equal(t, event.String(), inbox.got()[i+1].ID)
+	}
+}
+
+// Both take the endpoint first: while the one has it, the other holds no delivery.
+func TestARecordOfAttemptsAndARedeliveryDoNotWaitForEachOther(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint(receive(t, func(w http.ResponseWriter, got letter) {
+		if got.Type == sale.EventOrderPaid {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	}).URL)
+	s.succeed(s.ordered("ann", line(s.product(5), 1)), "pay_1")
+	s.fanOut()
+	var attempts []action.Attempt
+	for _, delivery := range s.claim(endpoint) {
+		attempts = append(attempts, s.SendDelivery.Do(t.Context(), delivery))
+	}
+	redelivery := s.locked("SELECT 1 FROM webhook_endpoints WHERE id = ? FOR UPDATE", endpoint.ID)
+	ended := make(chan error, 1)
+	go func() { ended <- s.RecordAttempts.Do(s.ctx(), endpoint.ID, attempts) }()
+	comes(t, "the record waits", func() bool {
+		return s.count(`SELECT COUNT(*) FROM performance_schema.data_locks
+			WHERE object_schema = DATABASE() AND object_name = 'webhook_endpoints' AND lock_status = 'WAITING'`) > 0
+	})
+	_, err := redelivery.ExecContext(t.Context(), "SELECT 1 FROM deliveries FORCE INDEX (PRIMARY) WHERE endpoint_id = ? FOR UPDATE NOWAIT", endpoint.ID)
+	require.NoError(t, err)
+	require.NoError(t, redelivery.Commit())
+	require.NoError(t, <-ended)
+}
+
+func TestASurveyCountsWhatIsOnItsWay(t *testing.T) {
+	s := setup(t, withSender(t))
+	idle, busy := s.endpoint("https://example.com/"), s.endpoint(receive(t, status(http.StatusTeapot)).URL)
+	s.exec("UPDATE webhook_endpoints SET disabled_at = NOW(6), disabled_reason = 'x' WHERE id = ?", idle.ID)
+	s.succeed(s.ordered("ann", line(s.product(5), 1)), "pay_1")
+	s.deliver(busy)
+	s.exec("UPDATE deliveries SET state = 'given_up' LIMIT 1")
+	s.exec("UPDATE deliveries SET created_at = created_at - INTERVAL 1 HOUR")
+	surveys, err := s.SurveyEndpoints.Do(t.Context())
+	require.NoError(t, err)
+	require.Len(t, surveys, 2)
+	for _, survey := range surveys {
+		if survey.ID == idle.ID {
+			assert.Equal(t, action.EndpointSurvey{Endpoint: s.look(idle)}, survey)
+			continue
+		}
+		assert.Equal(t, []int64{1, 1}, []int64{survey.Pending, survey.GivenUp})
+		assert.GreaterOrEqual(t, survey.Oldest.Minutes(), 60.0)
+		assert.NotNil(t, survey.FailingSince)
+	}
+}
+
+func TestASurveyCountsUpToABound(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint("https://example.com/")
+	const bound = 10_000
+	for _, state := range []sale.DeliveryState{sale.DeliveryPending, sale.DeliveryGivenUp} {
+		s.exec(`INSERT INTO deliveries (endpoint_id, event_id, state, next_attempt_at, created_at)
+			WITH RECURSIVE d AS (SELECT 0 AS d UNION ALL SELECT d + 1 FROM d WHERE d < 119)
+			SELECT ?, LEFT(UNHEX(SHA2(CONCAT(?, a.d, ' ', b.d), 256)), 16), ?, NOW(6), NOW(6) FROM d AS a, d AS b`, endpoint.ID, state, state)
+	}
+	surveys, err := s.SurveyEndpoints.Do(t.Context())
+	require.NoError(t, err)
+	require.Len(t, surveys, 1)
+	assert.Equal(t, []int64{bound, bound}, []int64{surveys[0].Pending, surveys[0].GivenUp})
+}
+
+// second is the error of two results.
+func second[T any](_ T, err error) error { return err }

@@ -1,0 +1,139 @@
+package action
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/mysql"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+const (
+	// fanOutEvents is how many events one transaction fans out.
+	fanOutEvents = 500
+	// fanOutRows is how many deliveries it writes at most, so that it fits into an
+	// operation's time however many endpoints there are.
+	fanOutRows = 5000
+	// deliveryColumns is how many values one row of InsertDelivery takes.
+	deliveryColumns = 4
+)
+
+// FanOutEvents gives each endpoint a delivery of each event that it wants.
+type FanOutEvents struct{ *desk }
+
+// FannedOut is what one batch did.
+type FannedOut struct {
+	Events     int64
+	Deliveries int64
+	More       bool // there may be more that is new
+}
+
+// Do fans out a batch of new events, so that the caller can see to what it made before
+// the next. Several processes at once are safe: each event is fanned out by one of them,
+// and they don't wait for each other. No sale waits for it: it only takes rows that are
+// committed. When the answer to its commit is lost, the next batch finds out by the marks.
+func (a *FanOutEvents) Do(ctx context.Context) (FannedOut, error) {
+	found, err := a.anything(ctx)
+	if err != nil || !found {
+		return FannedOut{}, err
+	}
+	var done FannedOut
+	err = a.DB.Tx(ctx, nil, func(ctx context.Context, tx *mysql.Tx) (err error) {
+		done, err = a.batch(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return FannedOut{}, fmt.Errorf("fanning out: %w", err)
+	}
+	return done, nil
+}
+
+// anything looks without a transaction, since mostly nothing is new.
+func (a *FanOutEvents) anything(ctx context.Context) (bool, error) {
+	var found bool
+	err := a.DB.Read(ctx, func(ctx context.Context, q store.DBTX) (err error) {
+		found, err = a.q.AnyNewEvent(ctx, q)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("looking for new events: %w", err)
+	}
+	return found, nil
+}
+
+func (a *FanOutEvents) batch(ctx context.Context, tx *mysql.Tx) (FannedOut, error) {
+	endpoints, err := a.enabled(ctx, tx)
+	if err != nil {
+		return FannedOut{}, err
+	}
+	limit := min(fanOutEvents, fanOutRows/max(len(endpoints), 1))
+	events, err := a.q.NewEvents(ctx, tx, int32(limit))
+	if err != nil {
+		return FannedOut{}, fmt.Errorf("looking for new events: %w", err)
+	}
+	deliveries, err := a.fanOut(ctx, tx, events, endpoints)
+	return FannedOut{Events: int64(len(events)), Deliveries: deliveries, More: len(events) == limit}, err
+}
+
+func (a *FanOutEvents) enabled(ctx context.Context, tx *mysql.Tx) ([]sale.Endpoint, error) {
+	rows, err := a.q.EnabledEndpoints(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the endpoints: %w", err)
+	}
+	endpoints := make([]sale.Endpoint, len(rows))
+	for i, row := range rows {
+		types, err := typesOf(row.Types)
+		if err != nil {
+			return nil, err
+		}
+		endpoints[i] = sale.Endpoint{ID: row.ID, Types: types}
+	}
+	return endpoints, nil
+}
+
+func (a *FanOutEvents) fanOut(
+	ctx context.Context, tx *mysql.Tx, events []store.NewEventsRow, endpoints []sale.Endpoint,
+) (int64, error) {
+	if len(events) == 0 {
+		return 0, nil
+	}
+	ids := make([]sale.EventID, len(events))
+	var wanted []route
+	for i, event := range events {
+		ids[i] = event.ID
+		for _, endpoint := range endpoints {
+			if endpoint.Wants(event.Type) {
+				wanted = append(wanted, route{endpoint.ID, event.ID})
+			}
+		}
+	}
+	if err := insertDeliveries(ctx, tx, wanted); err != nil {
+		return 0, err
+	}
+	if err := a.q.MarkFannedOut(ctx, tx, ids); err != nil {
+		return 0, fmt.Errorf("marking %d events: %w", len(ids), err)
+	}
+	return int64(len(wanted)), nil
+}
+
+// route is an event's way to an endpoint.
+type route struct {
+	endpoint sale.EndpointID
+	event    sale.EventID
+}
+
+// insertDeliveries writes deliveries that are due at once, in one statement.
+func insertDeliveries(ctx context.Context, tx *mysql.Tx, routes []route) error {
+	if len(routes) == 0 {
+		return nil
+	}
+	rows := make([]any, 0, len(routes)*deliveryColumns)
+	for _, to := range routes {
+		rows = append(rows, to.endpoint, to.event, tx.Now, tx.Now)
+	}
+	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertDelivery, len(routes)), rows...); err != nil {
+		return fmt.Errorf("writing %d deliveries: %w", len(routes), err)
+	}
+	return nil
+}

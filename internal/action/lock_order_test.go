@@ -1,0 +1,82 @@
+package action_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+// givers are what puts units of a product back on sale or takes them again, each
+// prepared on a product of its own and done after.
+var givers = map[string]func(s *shop, p sale.Product) (id sale.HoldID, give func() error){
+	"release": func(s *shop, p sale.Product) (sale.HoldID, func() error) {
+		hold := s.hold("ann", line(p, 1))
+		return hold.ID, func() error {
+			_, err := s.ReleaseHold.Do(s.ctx(), action.ReleaseHoldInput{HoldID: hold.ID})
+			return err
+		}
+	},
+	"failure": func(s *shop, p sale.Product) (sale.HoldID, func() error) {
+		order := s.ordered("ann", line(p, 1))
+		return order.HoldID(), func() error {
+			_, err := s.ProcessPayment.Do(s.ctx(), said(sale.PaymentFailed, order, "failure", "failed"))
+			return err
+		}
+	},
+	"late payment": func(s *shop, p sale.Product) (sale.HoldID, func() error) {
+		order := s.ordered("ann", line(p, 1))
+		s.pass(order.HoldID())
+		return order.HoldID(), func() error {
+			_, err := s.ProcessPayment.Do(s.ctx(), said(sale.PaymentSucceeded, order, "success", "late"))
+			return err
+		}
+	},
+	"cancellation": func(s *shop, p sale.Product) (sale.HoldID, func() error) {
+		order := s.ordered("ann", line(p, 1))
+		return order.HoldID(), func() error {
+			_, err := s.CancelOrder.Do(s.ctx(), action.CancelOrderInput{OrderID: order.ID})
+			return err
+		}
+	},
+	"refund": func(s *shop, p sale.Product) (sale.HoldID, func() error) {
+		order := s.ordered("ann", line(p, 1))
+		s.succeed(order, "own")
+		return order.HoldID(), func() error {
+			_, err := s.RefundOrder.Do(s.ctx(), action.RefundOrderInput{OrderID: order.ID, Restock: true})
+			return err
+		}
+	},
+	"sweep": func(s *shop, p sale.Product) (sale.HoldID, func() error) {
+		hold := s.hold("ann", line(p, 1))
+		s.pass(hold.ID)
+		return hold.ID, func() error {
+			_, err := s.ReleaseExpired.Do(s.ctx())
+			return err
+		}
+	},
+}
+
+// The product's row comes before the lines: else those who have it and want lines,
+// and those who have lines and want it, end each other by deadlock.
+func TestWhoWaitsForAProductHasNoLineOfIt(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		for name, prepare := range givers {
+			p := s.product(5)
+			id, give := prepare(s, p)
+			product := s.locked("SELECT 1 FROM products WHERE id = ? FOR UPDATE", p.ID)
+			var giving sync.WaitGroup
+			giving.Go(func() { assert.NoError(t, give(), name) })
+			s.awaitStatement("-- name: LockProduct")
+			_, err := product.ExecContext(t.Context(), "SELECT 1 FROM hold_lines WHERE id = ? FOR UPDATE NOWAIT", id)
+			assert.NoError(t, err, name)
+			require.NoError(t, product.Rollback())
+			giving.Wait()
+		}
+	})
+}

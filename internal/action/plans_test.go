@@ -1,0 +1,176 @@
+package action_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+// handlerReads is how many rows and index entries a connection has read so far.
+func handlerReads(t *testing.T, conn *sql.Conn) int64 {
+	t.Helper()
+	rows, err := conn.QueryContext(t.Context(), "SHOW SESSION STATUS LIKE 'Handler_read%'")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
+	var sum int64
+	for rows.Next() {
+		var name string
+		var n int64
+		require.NoError(t, rows.Scan(&name, &n))
+		sum += n
+	}
+	require.NoError(t, rows.Err())
+	return sum
+}
+
+// Each statement of the hot paths reads what it needs, however many other lines
+// there are: the bound is a fraction of what a scan of one product would read.
+func TestHotStatementsReadAFewRowsAmongManyOthers(t *testing.T) {
+	s := setup(t)
+	const others, bound = 10_000, 60
+	crowded, other, late := s.product(others+100), s.product(others+100), s.product(others+100)
+	s.fill(crowded, others, 3600)
+	s.fill(other, others, 3600)
+	s.fill(late, others, -3600)
+	var overdue []sale.HoldID
+	for i := range 5 {
+		hold := s.hold(fmt.Sprint("late ", i), line(crowded, 1))
+		s.pass(hold.ID)
+		overdue = append(overdue, hold.ID)
+	}
+	mine := s.ordered("ann", line(crowded, 2))
+	s.exec("ANALYZE TABLE hold_lines, products, orders")
+
+	q := store.New()
+	for name, run := range map[string]func(ctx context.Context, db store.DBTX) error{
+		"look": func(ctx context.Context, db store.DBTX) error {
+			rows, err := q.LookAtProducts(ctx, db, []sale.ProductID{crowded.ID, other.ID})
+			assert.Len(t, rows, 2)
+			return err
+		},
+		"overdue lines": func(ctx context.Context, db store.DBTX) error {
+			rows, err := q.OverdueLines(ctx, db, store.OverdueLinesParams{
+				ProductID: crowded.ID, State: sale.LineHeld, DueAt: time.Now().UTC(), Limit: 1000,
+			})
+			assert.Len(t, rows, len(overdue))
+			return err
+		},
+		"first of many overdue lines": func(ctx context.Context, db store.DBTX) error {
+			rows, err := q.OverdueLines(ctx, db, store.OverdueLinesParams{
+				ProductID: late.ID, State: sale.LineHeld, DueAt: time.Now().UTC(), Limit: 10,
+			})
+			assert.Len(t, rows, 10)
+			return err
+		},
+		"return lines": func(ctx context.Context, db store.DBTX) error {
+			n, err := q.ReturnLines(ctx, db, store.ReturnLinesParams{
+				Ended: sale.ReturnExpired, Ids: overdue, ProductID: crowded.ID, States: []sale.LineState{sale.LineHeld, sale.LinePending},
+			})
+			assert.Equal(t, int64(len(overdue)), n)
+			return err
+		},
+		"reserve": func(ctx context.Context, db store.DBTX) error {
+			n, err := q.ReserveStock(ctx, db, store.ReserveStockParams{Quantity: 1, Now: time.Now().UTC(), ID: crowded.ID, RulesVersion: 1})
+			assert.Equal(t, int64(1), n)
+			return err
+		},
+		"customers' units": func(ctx context.Context, db store.DBTX) error {
+			units, err := q.CustomersUnits(ctx, db, store.CustomersUnitsParams{ProductID: crowded.ID, Customers: []string{"ann", "bob"}})
+			assert.Len(t, units, 1)
+			return err
+		},
+		"hold": func(ctx context.Context, db store.DBTX) error {
+			rows, err := q.GetHold(ctx, db, mine.HoldID())
+			assert.Len(t, rows, 1)
+			return err
+		},
+		"lock hold": func(ctx context.Context, db store.DBTX) error {
+			rows, err := q.LockHold(ctx, db, mine.HoldID())
+			assert.Len(t, rows, 1)
+			return err
+		},
+		"sell": func(ctx context.Context, db store.DBTX) error {
+			n, err := q.SellLines(ctx, db, mine.HoldID())
+			assert.Equal(t, int64(1), n)
+			return err
+		},
+		"overdue lines of customers": func(ctx context.Context, db store.DBTX) error {
+			rows, err := q.OverdueLinesOf(ctx, db, store.OverdueLinesOfParams{
+				ProductID: crowded.ID, Customers: []string{"late 0", "late 1", "ann"}, Now: time.Now().UTC(), Limit: 1000,
+			})
+			assert.Len(t, rows, 2)
+			return err
+		},
+		"products with overdue lines": func(ctx context.Context, db store.DBTX) error {
+			rows, err := q.OverdueProducts(ctx, db)
+			assert.Len(t, rows, 2)
+			return err
+		},
+	} {
+		assert.LessOrEqual(t, readsOf(t, s, run), int64(bound), name)
+	}
+}
+
+// The statistics of a table that fills quickly are those of an empty one for a while,
+// and a sweep comes every second.
+func TestSweepFindsWhatIsOverdueWithoutReadingATableThatHasJustFilled(t *testing.T) {
+	s := setup(t)
+	const others, bound = 10_000, 60
+	crowded, late := s.product(others), s.product(1)
+	s.pass(s.hold("ann", line(late, 1)).ID)
+	s.exec("ANALYZE TABLE hold_lines, products")
+	s.fill(crowded, others, 3600)
+	read := readsOf(t, s, func(ctx context.Context, db store.DBTX) error {
+		ids, err := store.New().OverdueProducts(ctx, db)
+		assert.Equal(t, []sale.ProductID{late.ID}, ids)
+		return err
+	})
+	assert.LessOrEqual(t, read, int64(bound))
+}
+
+// An audit reads each line's entry in an index that has all it needs, and no row.
+func TestAuditReadsOnlyTheProductsOwnEntriesOfCoveringIndexes(t *testing.T) {
+	s := setup(t)
+	const others, mine, bound = 10_000, 10, 60
+	crowded, p := s.product(others), s.product(mine)
+	s.fill(crowded, others, 3600)
+	for i := range mine {
+		s.hold(fmt.Sprint("customer ", i), line(p, 1))
+	}
+	s.exec("ANALYZE TABLE hold_lines, products, movements")
+	reads := readsOf(t, s, func(ctx context.Context, db store.DBTX) error {
+		books, err := store.New().AuditProduct(ctx, db, p.ID)
+		assert.Equal(t, int64(mine), books.Held)
+		return err
+	})
+	assert.LessOrEqual(t, reads, int64(bound))
+	for _, id := range []sale.ProductID{crowded.ID, p.ID} {
+		var plan string
+		require.NoError(t, s.db.SQL().QueryRowContext(t.Context(), "EXPLAIN FORMAT=TREE "+store.AuditProduct, id).Scan(&plan))
+		assert.Equal(t, 3, strings.Count(plan, "Covering index lookup on l using hold_lines_due"), plan)
+		assert.Contains(t, plan, "Index lookup on m using PRIMARY")
+	}
+}
+
+// readsOf runs a statement in a transaction that is undone, and counts its reads.
+func readsOf(t *testing.T, s *shop, run func(ctx context.Context, db store.DBTX) error) int64 {
+	t.Helper()
+	conn, err := s.db.SQL().Conn(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	tx, err := conn.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tx.Rollback()) }()
+	before := handlerReads(t, conn)
+	require.NoError(t, run(t.Context(), tx))
+	return handlerReads(t, conn) - before
+}

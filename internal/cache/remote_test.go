@@ -1,0 +1,298 @@
+package cache
+
+import (
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/flashsale-api/flashsale/internal/sale"
+	"github.com/flashsale-api/flashsale/internal/testenv"
+)
+
+func TestProcessesShareALoadThroughRedis(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	one, _ := connected(t, url, prefix)
+	other, _ := connected(t, url, prefix)
+	truth := newTruth()
+	require.Equal(t, int64(1), version(t, one, truth))
+	require.Eventually(t, func() bool {
+		product, hit, err := other.Get(t.Context(), truth.id(), truth.load)
+		return err == nil && hit && assert.ObjectsAreEqual(truth.product, product)
+	}, patience, pollGap)
+}
+
+func TestAPutReachesOtherProcessesByInvalidation(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	one, _ := connected(t, url, prefix)
+	other, _ := connected(t, url, prefix)
+	truth := newTruth()
+	before := time.Now()
+	require.Equal(t, int64(1), version(t, other, truth))
+
+	one.Put(t.Context(), truth.commit())
+	require.Eventually(t, func() bool { return !freshAt(other, truth.id(), before) }, patience, pollGap)
+	assert.Equal(t, int64(2), version(t, other, truth))
+}
+
+func TestAProcessIsNotToldOfItsOwnWrites(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	one, _ := connected(t, url, prefix)
+	other, _ := connected(t, url, prefix)
+	mine, shared := newTruth(), newTruth()
+	before := time.Now()
+	one.Put(t.Context(), mine.commit(), shared.commit())
+	other.Put(t.Context(), shared.commit())
+	// Word comes in order: when that of the second write is here, any of the first
+	// would be, too.
+	require.Eventually(t, func() bool { return !freshAt(one, shared.id(), before) }, patience, pollGap)
+	assert.True(t, freshAt(one, mine.id(), before))
+}
+
+func TestAPutOfAStateThatAnotherProcessHasReplacedIsNotServed(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	slow, _ := connected(t, url, prefix)
+	fast, _ := connected(t, url, prefix)
+	truth := newTruth()
+	first := truth.commit()
+	fast.Put(t.Context(), truth.commit())
+	slow.Put(t.Context(), first)
+	assert.Equal(t, int64(3), version(t, slow, truth))
+}
+
+func TestAnOlderStateInRedisIsNotServedWhereANewerOneWasSeen(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	one, _ := connected(t, url, prefix)
+	other, _ := connected(t, url, prefix)
+	truth := newTruth()
+	one.Put(t.Context(), truth.product)
+	// As if the write to Redis had failed and the process had to ask again.
+	second := truth.commit()
+	other.local.put(&second, time.Time{})
+	assert.Equal(t, int64(2), version(t, other, truth))
+}
+
+func TestRedisKeepsTheNewestVersionWhateverTheOrderOfWrites(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	one, oneCounts := connected(t, url, prefix)
+	other, otherCounts := connected(t, url, prefix)
+	failures := func() int {
+		return oneCounts.failures(OpPut, OpGet, OpConnect) + otherCounts.failures(OpPut, OpGet, OpConnect)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		id := sale.NewProductID()
+		versions := rapid.SliceOfN(rapid.Int64Range(1, 1000), 1, 8).Draw(rt, "versions")
+		awaitState(t, one, StateOK)
+		awaitState(t, other, StateOK)
+		before := failures()
+		newest := int64(0)
+		var writers sync.WaitGroup
+		for i, v := range versions {
+			newest = max(newest, v)
+			writer := []*Cache{one, other}[i%2]
+			writers.Go(func() { writer.Put(t.Context(), example(id, v)) })
+		}
+		writers.Wait()
+		// Until it expires, which one stall of the machine may be enough for; and a write
+		// that a stall keeps from Redis comes later.
+		if product, life, found := one.remote.get(t.Context(), id); found && failures() == before {
+			assert.Equal(rt, example(id, newest).AvailableStock, product.AvailableStock)
+			assert.Equal(rt, newest, product.Version)
+			assert.LessOrEqual(rt, life, redisLife)
+		}
+		for _, reader := range []*Cache{one, other} {
+			product, _, err := reader.Get(t.Context(), id, truthOf(example(id, newest)).load)
+			require.NoError(rt, err)
+			assert.LessOrEqual(rt, product.Version, newest)
+		}
+	})
+}
+
+func truthOf(product sale.Product) *truth { return &truth{product: product} }
+
+func TestNoReadAfterAPutGivesAnOlderVersionInItsProcess(t *testing.T) {
+	t.Parallel()
+	const writers, commits = 4, 100
+	url, prefix := testenv.Redis(t)
+	truth := newTruth()
+	var running sync.WaitGroup
+	for range 2 {
+		process, _ := connected(t, url, prefix)
+		for range writers {
+			running.Go(func() {
+				for range commits {
+					committed := truth.commit()
+					process.Put(t.Context(), committed)
+					product, _, err := process.Get(t.Context(), committed.ID, truth.load)
+					if assert.NoError(t, err) {
+						assert.GreaterOrEqual(t, product.Version, committed.Version)
+					}
+				}
+			})
+		}
+	}
+	running.Wait()
+}
+
+func TestProcessesAgreeOnTheNewestVersionAfterARace(t *testing.T) {
+	t.Parallel()
+	const commits = 100
+	url, prefix := testenv.Redis(t)
+	truth := newTruth()
+	before := time.Now()
+	var processes [3]*Cache
+	var running sync.WaitGroup
+	for i := range processes {
+		process, _ := connected(t, url, prefix)
+		processes[i] = process
+		running.Go(func() {
+			for range commits {
+				process.Put(t.Context(), truth.commit())
+			}
+		})
+	}
+	running.Wait()
+	for _, process := range processes {
+		require.Eventually(t, func() bool {
+			kept, fresh := process.local.get(truth.id(), before)
+			return !fresh || kept.Version == truth.product.Version
+		}, patience, pollGap)
+		assert.Equal(t, truth.product.Version, version(t, process, truth))
+	}
+}
+
+func TestAnEmptiedRedisIsFilledFromLoads(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnRedis(t)
+	c, _ := connected(t, server.URL(), "")
+	truth := newTruth()
+	before := time.Now()
+	require.Equal(t, int64(1), version(t, c, truth))
+	awaitEntry(t, c, truth.id())
+	loads := truth.loads.Load()
+
+	admin := client(t, server.URL())
+	require.NoError(t, admin.Do(t.Context(), admin.B().Flushall().Build()).Error())
+	require.Eventually(t, func() bool { return !freshAt(c, truth.id(), before) }, patience, pollGap)
+	assert.Equal(t, int64(1), version(t, c, truth))
+	assert.Greater(t, truth.loads.Load(), loads)
+	awaitEntry(t, c, truth.id())
+}
+
+func TestAValueOfAnotherTypeIsReplacedAndCostsNobodyRedis(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	c, counted := connected(t, url, prefix)
+	admin := client(t, url)
+	truth := newTruth()
+	spoil := func() {
+		key := c.remote.key(truth.id())
+		require.NoError(t, admin.Do(t.Context(), admin.B().Del().Key(key).Build()).Error())
+		require.NoError(t, admin.Do(t.Context(), admin.B().Lpush().Key(key).Element("x").Build()).Error())
+	}
+
+	spoil()
+	_, _, found := c.remote.get(t.Context(), truth.id())
+	require.False(t, found)
+	assert.Equal(t, int64(1), version(t, c, truth))
+	awaitEntry(t, c, truth.id())
+	spoil()
+	c.Put(t.Context(), truth.commit())
+	awaitEntry(t, c, truth.id())
+	assert.Equal(t, StateOK, c.State())
+	assert.Zero(t, counted.failures(OpPut))
+}
+
+// awaitEntry waits until Redis has the product: a load goes there after its
+// readers were answered.
+func awaitEntry(t *testing.T, c *Cache, id sale.ProductID) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, _, found := c.remote.get(t.Context(), id)
+		return found
+	}, patience, pollGap)
+}
+
+func client(t *testing.T, url string) rueidis.Client {
+	t.Helper()
+	option, err := rueidis.ParseURL(url)
+	require.NoError(t, err)
+	option.ForceSingleClient, option.DisableCache = true, true
+	c, err := rueidis.NewClient(option)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestReadsAndWritesGoOnWhileRedisIsStoppedAndReachItAfterwards(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnRedis(t)
+	c, _ := connected(t, server.URL(), "")
+	other, _ := connected(t, server.URL(), "")
+	truth := newTruth()
+	require.Equal(t, int64(1), version(t, c, truth))
+
+	server.Stop()
+	awaitState(t, c, StateUnreachable)
+	c.Put(t.Context(), truth.commit())
+	assert.Equal(t, int64(2), version(t, c, truth))
+	require.Eventually(t, func() bool { return version(t, other, truth) == 2 }, patience, pollGap)
+	unknown := sale.NewProductID()
+	_, _, err := c.Get(t.Context(), unknown, noLoad)
+	require.ErrorIs(t, err, errNotLoaded)
+
+	server.Start()
+	require.Eventually(t, func() bool {
+		product, _, found := other.remote.get(t.Context(), truth.id())
+		return found && product.Version == 2
+	}, patience, pollGap, "the write that failed")
+	awaitState(t, c, StateOK)
+}
+
+func TestAStalledRedisIsAskedOnceNotByEveryRequest(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnRedis(t)
+	c, meter := connected(t, server.URL(), "")
+	server.Pause()
+	for range 200 {
+		truth := newTruth()
+		assert.Equal(t, int64(1), version(t, c, truth))
+		c.Put(t.Context(), truth.commit())
+		assert.Equal(t, int64(2), version(t, c, truth))
+		assert.LessOrEqual(t, truth.loads.Load(), int64(1))
+	}
+	assert.Equal(t, StateUnreachable, c.State())
+	assert.LessOrEqual(t, meter.failures(OpGet, OpPut), 1)
+	server.Unpause()
+	awaitState(t, c, StateOK)
+}
+
+func TestACacheOpensWithoutRedisAndFindsItLater(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnRedis(t)
+	server.Stop()
+	c, _ := open(t, server.URL(), "")
+	truth := newTruth()
+	assert.Equal(t, int64(1), version(t, c, truth))
+	assert.Equal(t, StateUnreachable, c.State())
+	server.Start()
+	awaitState(t, c, StateOK)
+}
+
+func TestAnURLThatCannotBeReadIsRefusedWithoutRepeatingIt(t *testing.T) {
+	t.Parallel()
+	_, err := Open(t.Context(), Config{RedisURL: "http://:secret@redis", Log: slog.New(slog.DiscardHandler), Meter: newCounts()})
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), "secret")
+}

@@ -1,0 +1,46 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzDecodeJSON compares what is read of a body with what encoding/json reads.
+func FuzzDecodeJSON(f *testing.F) {
+	for _, seed := range []string{
+		holdOf("1"), ` [ ] `, `{}`, `[1,-2.5e3,true,false,null,"\u00e9\n\\\"",{"a":{"b":[{}]}}]`, `"\ud800"`, `1e400`, `0`, `{"a":1,"a":2}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := decodeJSON(data)
+		var want any
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.UseNumber()
+		if err != nil {
+			return
+		}
+		require.NoError(t, decoder.Decode(&want))
+		require.Equal(t, plainNumbers(want), got)
+	})
+}
+
+// plainNumbers reads the numbers of a decoded value as decodeJSON does.
+func plainNumbers(value any) any {
+	switch value := value.(type) {
+	case json.Number:
+		return plainNumber(value)
+	case []any:
+		for i := range value {
+			value[i] = plainNumbers(value[i])
+		}
+	case map[string]any:
+		for name := range value {
+			value[name] = plainNumbers(value[name])
+		}
+	}
+	return value
+}

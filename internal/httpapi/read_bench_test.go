@@ -1,0 +1,77 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/mysql"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+// oneProduct is a cache that has one product and never asks the database.
+type oneProduct struct{ product sale.Product }
+
+func (c oneProduct) Get(
+	context.Context, sale.ProductID, func(context.Context) (sale.Product, error),
+) (sale.Product, bool, error) {
+	return c.product, true, nil
+}
+
+func (oneProduct) Put(context.Context, ...sale.Product) {}
+
+func cachedAPI(tb testing.TB) (http.Handler, string) {
+	tb.Helper()
+	cfg := testConfig(tb)
+	cfg.DisableAccessLog = true
+	product := sale.Product{
+		ID: sale.NewProductID(), SKU: "TICKET-1", Name: "A ticket", Version: 7,
+		Rules:      sale.Rules{Price: sale.Money{Amount: 9900, Currency: "USD"}},
+		TotalStock: 10, AvailableStock: 4,
+	}
+	db, err := mysql.Open(mysql.Config{DSN: "nobody@tcp(127.0.0.1:1)/nothing", Log: cfg.Log})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
+	cfg.Actions = action.New(action.Kit{DB: db, Cache: oneProduct{product}})
+	return newAPI(tb, cfg), "/api/products/" + product.ID.String()
+}
+
+func TestEncodedProductFollowsItsVersion(t *testing.T) {
+	encoded := newEncodedProducts()
+	product := sale.Product{ID: sale.NewProductID(), Version: 1, AvailableStock: 10}
+	first, err := encoded.of(product)
+	require.NoError(t, err)
+	again, err := encoded.of(product)
+	require.NoError(t, err)
+	require.Same(t, &first[0], &again[0], "encoded once")
+	product.Version, product.AvailableStock = 2, 9
+	newer, err := encoded.of(product)
+	require.NoError(t, err)
+	require.Contains(t, string(newer), `"available_stock":9`)
+}
+
+func TestEncodedProductsAreBounded(t *testing.T) {
+	encoded := newEncodedProducts()
+	for range 3 * maxEncoded {
+		_, err := encoded.of(sale.Product{ID: sale.NewProductID()})
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(encoded.byID), maxEncoded)
+	}
+}
+
+func BenchmarkGetCachedProduct(b *testing.B) {
+	handler, target := cachedAPI(b)
+	r := request(b, http.MethodGet, target, "")
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			b.Fatal(w.Code)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/flashsale-api/flashsale/gen/store"
+)
+
+// DefaultTimeout is how long an operation may take up to its COMMIT. With it nobody
+// waits longer than two seconds for a server that hangs.
+const DefaultTimeout = 1200 * time.Millisecond
+
+// timeouts are the deadlines of one operation, counted from its start.
+type timeouts struct {
+	operation time.Duration // of a read, and of a transaction up to its COMMIT
+	commit    time.Duration // when an answer to COMMIT is waited for no longer
+	settle    time.Duration // when the search for a lost COMMIT's outcome ends
+	// answer bounds the wait for any single answer. It is longer than the others,
+	// which decide what a client is told; this one only frees the connection.
+	answer time.Duration
+}
+
+func timeoutsFor(operation time.Duration) timeouts {
+	return timeouts{
+		operation: operation,
+		commit:    operation * 5 / 4,
+		settle:    operation * 19 / 12,
+		answer:    operation * 5 / 3,
+	}
+}
+
+// Timeout is how long an operation may take up to its COMMIT.
+func (db *DB) Timeout() time.Duration { return db.timeouts.operation }
+
+const (
+	// maxRetries is how often a transaction that lost against others runs again.
+	maxRetries = 3
+	// retryPause is the mean pause before the first retry; it doubles.
+	retryPause = 4 * time.Millisecond
+)
+
+// errCommitUnanswered says that the server owes the answer to a COMMIT.
+var errCommitUnanswered = errors.New("no answer to COMMIT in time")
+
+// Tx is a running transaction and the one instant that it goes by, the database's
+// clock at its start. Queries of gen/store take it as their DBTX.
+type Tx struct {
+	store.DBTX
+	Now time.Time
+}
+
+// Settle finds out, with a locking read by primary key, whether a transaction
+// whose COMMIT was not answered took place.
+type Settle func(ctx context.Context, q store.DBTX) (bool, error)
+
+// Tx runs work in one transaction and commits it, again from the start when it
+// lost a deadlock or a lock wait. The caller's going away does not end it, time
+// does. When the answer to COMMIT is lost, settle finds the outcome out; nil when
+// nobody can tell. Errors that clients may see are *sale.Error: unavailable and
+// overloaded when nothing was done, outcome_unknown when that is not known.
+func (db *DB) Tx(ctx context.Context, settle Settle, work func(ctx context.Context, tx *Tx) error) error {
+	if err := db.doubt.clear(ctx, db.probe); err != nil {
+		return Unavailable(err)
+	}
+	start := time.Now()
+	timed, cancel := context.WithDeadline(context.WithoutCancel(ctx), start.Add(db.timeouts.operation))
+	defer cancel()
+	for retry := 0; ; retry++ {
+		err := db.once(timed, start, settle, work)
+		if !IsContention(err) || retry == maxRetries || timed.Err() != nil {
+			return db.verdict(ctx, err)
+		}
+		pause(timed, retry)
+	}
+}
+
+// verdict remembers what an error says about the server, then classifies it. What
+// is known already stays: an unknown outcome is not made 'nothing was done'.
+func (db *DB) verdict(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errCommitUnanswered) {
+		db.doubt.raise()
+		if isKnown(err) {
+			return err
+		}
+		if provenErr := db.doubt.clear(ctx, db.probe); provenErr != nil {
+			return Unavailable(errors.Join(err, provenErr))
+		}
+	}
+	err = classify(err)
+	if err != nil && isUnreachable(err) {
+		db.log.WarnContext(ctx, "mysql.unreachable", slog.Any("error", err))
+	}
+	return err
+}
+
+func (db *DB) once(
+	ctx context.Context, start time.Time, settle Settle, work func(context.Context, *Tx) error,
+) (err error) {
+	sqlTx, err := db.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			// The error that ended the work says more than a failed rollback, which
+			// only means that the connection is gone and the server rolls back.
+			_ = sqlTx.Rollback()
+		}
+	}()
+	instant, err := store.New().Instant(ctx, sqlTx)
+	if err != nil {
+		return fmt.Errorf("asking for the time: %w", err)
+	}
+	if err := work(ctx, &Tx{DBTX: sqlTx, Now: instant.Now}); err != nil {
+		return err
+	}
+	return db.commit(ctx, start, sqlTx, instant.ConnectionID, settle)
+}
+
+// commit ends a transaction. The server's own refusal means that nothing was done;
+// no answer means that the outcome has to be found out.
+func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, connection int64, settle Settle) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("before the commit: %w", err)
+	}
+	err := answered(tx, start.Add(db.timeouts.commit))
+	if err == nil || IsContention(err) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	db.log.WarnContext(ctx, "mysql.commit_unanswered", slog.Any("error", err))
+	if settle == nil {
+		return OutcomeUnknown(err)
+	}
+	committed, settleErr := db.settle(ctx, start.Add(db.timeouts.settle), connection, settle)
+	switch {
+	case settleErr != nil:
+		return OutcomeUnknown(errors.Join(err, settleErr))
+	case !committed:
+		return Unavailable(fmt.Errorf("the commit did not take place: %w", err))
+	default:
+		return nil
+	}
+}
+
+// answered commits and waits for the answer until the deadline. The driver gives up
+// on its own a little later, and the connection with it.
+func answered(tx *sql.Tx, deadline time.Time) error {
+	answer := make(chan error, 1)
+	go func() { answer <- tx.Commit() }()
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case err := <-answer:
+		return err
+	case <-timer.C:
+		return errCommitUnanswered
+	}
+}
+
+// settle ends the old connection, where the COMMIT never came, then asks with a locking
+// read, which waits for one that is under way.
+func (db *DB) settle(ctx context.Context, deadline time.Time, connection int64, settle Settle) (bool, error) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("connecting to find a commit's outcome: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := endIdle(ctx, conn, connection); err != nil {
+		return false, err
+	}
+	committed, err := settle(ctx, conn)
+	if err != nil {
+		return false, fmt.Errorf("finding a commit's outcome: %w", err)
+	}
+	return committed, nil
+}
+
+// endIdle ends a connection unless it is seen at work. One that is committing is left
+// alone: on a full disk MySQL waits for space within a COMMIT, and a KILL there fails the
+// write to the binary log, upon which the whole server aborts.
+func endIdle(ctx context.Context, conn *sql.Conn, connection int64) error {
+	var busy bool
+	err := conn.QueryRowContext(ctx, "SELECT command <> 'Sleep' FROM performance_schema.processlist WHERE id = ?", connection).Scan(&busy)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("looking for the old connection: %w", err)
+	}
+	if busy {
+		return nil
+	}
+	if _, err := conn.ExecContext(ctx, "KILL ?", connection); err != nil && !isServerError(err, unknownThread) {
+		return fmt.Errorf("ending the old connection: %w", err)
+	}
+	return nil
+}
+
+func pause(ctx context.Context, retry int) {
+	longest := retryPause << (retry + 1)
+	timer := time.NewTimer(rand.N(longest)) //nolint:gosec // jitter, not a secret
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Read runs reads outside of a transaction, each seeing what is committed. Its
+// errors are those of Tx that say that nothing was done.
+func (db *DB) Read(ctx context.Context, read func(ctx context.Context, q store.DBTX) error) error {
+	if err := db.doubt.clear(ctx, db.probe); err != nil {
+		return Unavailable(err)
+	}
+	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.timeouts.operation)
+	defer cancel()
+	return db.verdict(ctx, read(timed, db.pool))
+}
+
+// Survey runs reads that may take long, whole tables for example, on connections
+// of their own, until the caller's context ends.
+func (db *DB) Survey(ctx context.Context, read func(ctx context.Context, q store.DBTX) error) error {
+	return classify(read(ctx, db.patient))
+}

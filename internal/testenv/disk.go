@@ -1,0 +1,60 @@
+package testenv
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	// DataFolder is where a MySQL of testenv keeps its data.
+	DataFolder = mysqlFolder
+	// BinlogFolder is where one keeps its binary log that has a disk for it.
+	BinlogFolder = "/binlog"
+)
+
+// Disk is a small disk of a server's own at one of its folders, in memory: it is empty
+// again after the server was stopped.
+type Disk struct {
+	Folder    string
+	Megabytes int
+}
+
+// OwnMySQLOn is OwnMySQL with small disks.
+func OwnMySQLOn(tb testing.TB, disks []Disk, args ...string) *MySQLServer {
+	tb.Helper()
+	spec := ownMySQLSpec()
+	spec.args = append(spec.args, args...)
+	spec.tmpfs = map[string]string{}
+	for _, disk := range disks {
+		spec.tmpfs[disk.Folder] = fmt.Sprintf("rw,size=%dm,mode=1777", disk.Megabytes)
+		switch disk.Folder {
+		case DataFolder:
+			spec.volume = ""
+		case BinlogFolder:
+			spec.args = append(spec.args, "--log-bin="+BinlogFolder+"/binlog")
+		}
+	}
+	return ownMySQL(tb, spec)
+}
+
+// Fill leaves no space on the disk of a folder.
+func (s *Server) Fill(folder string) {
+	s.tb.Helper()
+	s.run("dd if=/dev/zero of=" + folder + "/filler bs=4k 2>/dev/null; test \"$(df --output=avail " + folder + " | tail -1)\" -eq 0")
+}
+
+// Free gives back the space that Fill took.
+func (s *Server) Free(folder string) {
+	s.tb.Helper()
+	s.run("rm " + folder + "/filler")
+}
+
+// run runs a shell's command within the server's container.
+func (s *Server) run(command string) {
+	s.tb.Helper()
+	status, _, err := s.container.Exec(s.tb.Context(), []string{"sh", "-c", command})
+	require.NoError(s.tb, err)
+	require.Zero(s.tb, status, command)
+}

@@ -1,0 +1,49 @@
+//go:build linux
+
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"github.com/flashsale-api/flashsale/internal/app"
+	"github.com/flashsale-api/flashsale/internal/testenv"
+)
+
+const (
+	// dataDisk has room for MySQL's own files and many orders, binlogDisk for those orders'
+	// log, in megabytes.
+	dataDisk   = 1024
+	binlogDisk = 512
+	// binlogRecovery is longer than MySQL sleeps between two looks at a full disk.
+	binlogRecovery = 90 * time.Second
+)
+
+// A full disk is answered with 503, whether MySQL refuses or waits, while reads go on;
+// and with space again the service is well by itself. MySQL looks at a full disk of its
+// binary log once in a minute, so that this one needs to be asked for.
+func TestAFullDiskOfMySQLIsAnsweredCleanlyAndRecoveredFrom(t *testing.T) {
+	rounds, seed := testenv.Number(t, "FLASHSALE_TEST_DISK_ROUNDS", 1), testenv.Seed(t)
+	binlog := testenv.Number(t, "FLASHSALE_TEST_FULL_BINLOG", 0) > 0
+	server := testenv.OwnMySQLOn(t, []testenv.Disk{
+		{Folder: testenv.DataFolder, Megabytes: dataDisk}, {Folder: testenv.BinlogFolder, Megabytes: binlogDisk},
+	}, notDurable()...)
+	f := fleetOn(t, server, build(t), app.EnvSweepInterval+"=200ms")
+	f.start(2)
+	full := []degradation{{name: "the data's disk is full", begin: fullDisk(testenv.DataFolder), refuses: true, spares: true}}
+	if binlog {
+		full = append(full, degradation{
+			name: "the binary log's disk is full", begin: fullDisk(testenv.BinlogFolder), refuses: true, limit: binlogRecovery,
+		})
+	}
+	endure(t, f, seed, rounds, full)
+}
+
+// fullDisk fills the disk of one of MySQL's folders.
+func fullDisk(folder string) func(s *season) func() {
+	return func(s *season) func() {
+		s.Helper()
+		s.fleet.mysql.Fill(folder)
+		return func() { s.fleet.mysql.Free(folder) }
+	}
+}

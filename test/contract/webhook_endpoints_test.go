@@ -1,0 +1,209 @@
+package contract
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/gen/client"
+	"github.com/flashsale-api/flashsale/internal/app"
+	"github.com/flashsale-api/flashsale/internal/payment"
+	"github.com/flashsale-api/flashsale/internal/sale"
+	"github.com/flashsale-api/flashsale/test/apitest"
+)
+
+// publicURL is where nothing is ever sent: these services deliver once, at their start.
+const publicURL = "https://example.com/events"
+
+// endpoint makes one.
+func endpoint(t *testing.T, api *apitest.API, key *string, request client.CreateWebhookEndpointRequest) *client.CreateWebhookEndpointResponse {
+	t.Helper()
+	reply, err := api.CreateWebhookEndpointWithResponse(t.Context(), &client.CreateWebhookEndpointParams{IdempotencyKey: key}, request)
+	require.NoError(t, err)
+	return reply
+}
+
+func TestSecretOfAnEndpointIsShownOnceAndNotLogged(t *testing.T) {
+	t.Parallel()
+	var log safeBuffer
+	api := apitest.Start(t, apitest.Settings{
+		Record: seen, Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	request := client.CreateWebhookEndpointRequest{URL: publicURL, Types: []client.EventType{client.EventTypeOrderPaid}}
+	made := endpoint(t, api, new("once"), request)
+	require.NotNil(t, made.JSON201, string(made.Body))
+	assert.Equal(t, "/api/webhook-endpoints/"+made.JSON201.ID, made.Headers201.Location)
+	require.NotNil(t, made.JSON201.Secret)
+	shown := *made.JSON201
+	shown.Secret = nil
+	again := endpoint(t, api, new("once"), request)
+	assert.NotNil(t, again.Headers201.IdempotentReplayed)
+	assert.Equal(t, shown, *again.JSON201)
+	read, err := api.GetWebhookEndpointWithResponse(t.Context(), shown.ID)
+	require.NoError(t, err)
+	assert.Equal(t, shown, *read.JSON200)
+	list, err := api.ListWebhookEndpointsWithResponse(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, []client.WebhookEndpoint{shown}, list.JSON200.Data)
+
+	params := &client.RotateWebhookSecretParams{IdempotencyKey: new("once")}
+	rotated, err := api.RotateWebhookSecretWithResponse(t.Context(), shown.ID, params)
+	require.NoError(t, err)
+	require.NotNil(t, rotated.JSON200.Secret)
+	assert.NotEqual(t, *made.JSON201.Secret, *rotated.JSON200.Secret)
+	assert.WithinDuration(t, time.Now().Add(24*time.Hour), *rotated.JSON200.PreviousSecretExpiresAt, time.Minute)
+	replay, err := api.RotateWebhookSecretWithResponse(t.Context(), shown.ID, params)
+	require.NoError(t, err)
+	assert.NotNil(t, replay.Headers200.IdempotentReplayed)
+	assert.Nil(t, replay.JSON200.Secret)
+	assert.NotContains(t, log.String(), "whsec_")
+	assert.Contains(t, log.String(), "webhook.secret_rotated")
+}
+
+func TestDeletedEndpointIsGoneForEverybody(t *testing.T) {
+	t.Parallel()
+	api := start(t)
+	request := client.CreateWebhookEndpointRequest{URL: publicURL}
+	made := endpoint(t, api, new("key"), request)
+	id := made.JSON201.ID
+	deleted, err := api.DeleteWebhookEndpointWithResponse(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusNoContent, deleted.StatusCode())
+	assert.Empty(t, deleted.Body)
+	deleted, err = api.DeleteWebhookEndpointWithResponse(t.Context(), id)
+	refused(t, deleted, err, http.StatusNotFound, client.ProblemCodeEndpointNotFound)
+	read, err := api.GetWebhookEndpointWithResponse(t.Context(), id)
+	refused(t, read, err, http.StatusNotFound, client.ProblemCodeEndpointNotFound)
+	rotated, err := api.RotateWebhookSecretWithResponse(t.Context(), id, nil)
+	refused(t, rotated, err, http.StatusNotFound, client.ProblemCodeEndpointNotFound)
+	refused(t, endpoint(t, api, new("key"), request), nil, http.StatusNotFound, client.ProblemCodeEndpointNotFound)
+}
+
+func TestEndpointsAreAHundredAtMostAndListedInPages(t *testing.T) {
+	t.Parallel()
+	api := start(t)
+	require.NoError(t, apitest.Together(sale.MaxEndpoints, func(int) error {
+		_, err := api.CreateWebhookEndpointWithResponse(t.Context(), nil, client.CreateWebhookEndpointRequest{URL: publicURL})
+		return err
+	}))
+	refused(t, endpoint(t, api, nil, client.CreateWebhookEndpointRequest{URL: publicURL}), nil,
+		http.StatusConflict, client.ProblemCodeTooManyEndpoints)
+	ids := map[string]bool{}
+	params := client.ListWebhookEndpointsParams{Limit: new(30)}
+	for more := true; more; more = params.Cursor != nil {
+		reply, err := api.ListWebhookEndpointsWithResponse(t.Context(), &params)
+		require.NoError(t, err)
+		for _, one := range reply.JSON200.Data {
+			assert.False(t, ids[one.ID])
+			ids[one.ID] = true
+		}
+		params.Cursor = reply.JSON200.NextCursor
+	}
+	assert.Len(t, ids, sale.MaxEndpoints)
+	params.Cursor = new("nonsense")
+	reply, err := api.ListWebhookEndpointsWithResponse(t.Context(), &params)
+	problem := refused(t, reply, err, http.StatusUnprocessableEntity, client.ProblemCodeInvalidRequest)
+	assert.Equal(t, []string{"/query/cursor"}, pointers(problem))
+	answer, err := api.Send(t.Context(), http.MethodGet, "/api/webhook-endpoints?limit=%zz", "")
+	refused(t, answer, err, http.StatusBadRequest, client.ProblemCodeMalformedRequest)
+}
+
+func TestURLThatMayNotBeSentToIsPointedAt(t *testing.T) {
+	t.Parallel()
+	api := start(t)
+	for _, target := range []string{
+		"http://example.com/", "https://127.0.0.1/", "https://[::1]/", "https://[::ffff:10.0.0.1]/", "https://169.254.169.254/",
+		"https://user@example.com/", "https://example.com/#x", "example.com", "ftp://example.com/",
+	} {
+		reply := endpoint(t, api, nil, client.CreateWebhookEndpointRequest{URL: target})
+		problem := refused(t, reply, nil, http.StatusUnprocessableEntity, client.ProblemCodeInvalidRequest)
+		assert.Equal(t, []string{"/url"}, pointers(problem), target)
+	}
+}
+
+func TestEqualKeyThatStillRunsIsInProgress(t *testing.T) {
+	t.Parallel()
+	// One at a time waits for the row, as long as an operation may take. The third one
+	// would have to wait for two others.
+	api := apitest.Start(t, apitest.Settings{Record: seen, Environ: apitest.AsShipped()})
+	id := endpoint(t, api, nil, client.CreateWebhookEndpointRequest{URL: publicURL}).JSON201.ID
+	tx, err := api.Other.DB.SQL().BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	var locked int
+	require.NoError(t, tx.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM webhook_endpoints FOR UPDATE").Scan(&locked))
+	codes := make([]client.ProblemCode, 3)
+	require.NoError(t, apitest.Together(len(codes), func(i int) error {
+		params := &client.RotateWebhookSecretParams{IdempotencyKey: new("busy")}
+		reply, err := api.RotateWebhookSecretWithResponse(t.Context(), id, params)
+		if err == nil && assert.NotNil(t, reply.ApplicationProblemJSONDefault) {
+			codes[i] = reply.ApplicationProblemJSONDefault.Code
+		}
+		return err
+	}))
+	assert.ElementsMatch(t, []client.ProblemCode{
+		client.ProblemCodeOverloaded, client.ProblemCodeOverloaded, client.ProblemCodeIdempotencyInProgress,
+	}, codes)
+}
+
+func TestWhatHappensToAnOrderReachesAnEndpointSigned(t *testing.T) {
+	t.Parallel()
+	api := apitest.Start(t, apitest.Settings{Record: seen, Environ: []string{
+		app.EnvWebhookInterval + "=10ms", app.EnvWebhookAllowPrivate + "=true",
+	}})
+	type letter struct {
+		header http.Header
+		body   []byte
+	}
+	letters := make(chan letter, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if assert.NoError(t, err) {
+			letters <- letter{r.Header, body}
+		}
+	}))
+	t.Cleanup(server.Close)
+	made := endpoint(t, api, nil, client.CreateWebhookEndpointRequest{
+		URL: server.URL, Types: []client.EventType{client.EventTypeOrderPaid},
+	})
+	require.NotNil(t, made.JSON201, string(made.Body))
+	order := api.Order(t, 1, api.Product(t, 1))
+	tell(t, api, api.Standard, apitest.NewEvent(apitest.Succeeded, order))
+	select {
+	case got := <-letters:
+		verifier, err := payment.New(payment.Config{StandardSecrets: []string{*made.JSON201.Secret}})
+		require.NoError(t, err)
+		_, err = verifier.Verify(got.header, got.body, time.Now())
+		require.NoError(t, err)
+		assert.Contains(t, string(got.body), `"type":"order.paid"`)
+		assert.Contains(t, string(got.body), order.ID)
+	case <-time.After(patience):
+		require.FailNow(t, "nothing was delivered")
+	}
+}
+
+// safeBuffer is a log that may be read while it is written.
+type safeBuffer struct {
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func (b *safeBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.Write(line)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.String()
+}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,13 @@ import (
 
 // Price is what a product of Product costs, unless its test says otherwise.
 const Price = 2500
+
+// Readers of one process hear of another's commit within readersKnow, on the busiest
+// machine; a test looks again after lookAgain.
+const (
+	readersKnow = 10 * time.Second
+	lookAgain   = 5 * time.Millisecond
+)
 
 // Reply is what all answers of the generated client have in common.
 type Reply interface {
@@ -98,6 +106,17 @@ func (a *API) Stock(tb testing.TB, product client.Product) int64 {
 	require.NoError(tb, err)
 	require.NotNil(tb, reply.JSON200, string(reply.Body))
 	return reply.JSON200.AvailableStock
+}
+
+// RequireStock waits until readers are told that so much is left of a product: they
+// hear of another process's commit a moment after it.
+func (a *API) RequireStock(ctx context.Context, t require.TestingT, product client.Product, want int64) {
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		reply, err := a.GetProductWithResponse(ctx, product.ID, nil)
+		require.NoError(c, err)
+		require.NotNil(c, reply.JSON200, string(reply.Body))
+		require.Equal(c, want, reply.JSON200.AvailableStock)
+	}, readersKnow, lookAgain)
 }
 
 // Books reads from SQL where every unit of every product is, and fails the test

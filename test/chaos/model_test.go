@@ -295,7 +295,7 @@ func (p *play) requireSameState() {
 		require.True(p, books[0].Balanced())
 		require.Equal(p, p.model.Products[i].Stock, books[0].Total)
 		require.Equal(p, p.model.Available(i), books[0].Available)
-		require.Equal(p, p.model.Available(i), p.api.Stock(p.tb, product))
+		p.api.RequireStock(p.ctx(), p, product, p.model.Available(i))
 	}
 	for i, hold := range p.model.Holds {
 		read, err := p.api.GetHoldWithResponse(p.ctx(), p.holds[i].ID)

@@ -146,6 +146,6 @@ func (s *storm) checkPaid(t *testing.T) {
 	books := s.api.Books(t)
 	for _, product := range s.products {
 		assert.Equal(t, sold[product.ID], books[product.ID].Sold)
-		assert.Equal(t, books[product.ID].Available, s.api.Stock(t, product))
+		s.api.RequireStock(t.Context(), t, product, books[product.ID].Available)
 	}
 }

@@ -168,9 +168,6 @@ func TestSweepOfAnotherProcessShowsInReads(t *testing.T) {
 	released, err := api.Other.Actions.ReleaseExpired.Do(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, int64(2), released.StockRestored)
-	eventually(t, func() bool {
-		reply, err := api.GetProductWithResponse(t.Context(), product.ID, nil)
-		return err == nil && reply.JSON200 != nil && reply.JSON200.AvailableStock == 3
-	})
+	api.RequireStock(t.Context(), t, product, 3)
 	api.Books(t)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/flashsale-api/flashsale/gen/client"
 	"github.com/flashsale-api/flashsale/internal/sale"
+	"github.com/flashsale-api/flashsale/sdk"
 )
 
 // Price is what a product of Product costs, unless its test says otherwise.
@@ -88,15 +89,13 @@ func (a *API) Order(tb testing.TB, quantity int64, products ...client.Product) c
 // HoldKey is a key that becomes the id of a hold on these products.
 func HoldKey(tb testing.TB, products ...client.Product) *string {
 	tb.Helper()
-	var home sale.ProductID
+	ids := make([]client.ProductID, len(products))
 	for i, product := range products {
-		id, err := sale.ParseProductID(product.ID)
-		require.NoError(tb, err)
-		if i == 0 || id.Compare(home) < 0 {
-			home = id
-		}
+		ids[i] = product.ID
 	}
-	return new(sale.NewHoldID(home).String())
+	key, err := sdk.HoldKey(ids...)
+	require.NoError(tb, err)
+	return &key
 }
 
 // Stock reads what is left of a product.

@@ -1,0 +1,225 @@
+package sdk_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/gen/client"
+	"github.com/flashsale-api/flashsale/sdk"
+	"github.com/flashsale-api/flashsale/test/apitest"
+)
+
+// doer is an HTTP client made of a function.
+type doer func(*http.Request) (*http.Response, error)
+
+func (d doer) Do(req *http.Request) (*http.Response, error) { return d(req) }
+
+func open(t *testing.T, url string, next doer) *client.ClientWithResponses {
+	t.Helper()
+	api, err := sdk.New(url, client.WithHTTPClient(next))
+	require.NoError(t, err)
+	return api
+}
+
+var errLost = errors.New("the answer was lost")
+
+// brokenBody breaks off.
+func brokenBody() io.ReadCloser {
+	return io.NopCloser(io.MultiReader(strings.NewReader(`{"id":`), new(brokenOff)))
+}
+
+type brokenOff struct{}
+
+func (*brokenOff) Read([]byte) (int, error) { return 0, errLost }
+
+// losing does every request and loses the first answers of each: the first as a whole,
+// the second in its middle.
+func losing(keys *[]string) doer {
+	var tries atomic.Int64
+	return func(req *http.Request) (*http.Response, error) {
+		*keys = append(*keys, req.Header.Get("Idempotency-Key"))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		switch tries.Add(1) {
+		case 1:
+			return nil, errors.Join(errLost, resp.Body.Close())
+		case 2:
+			err = resp.Body.Close()
+			resp.Body = brokenBody()
+			return resp, err
+		default:
+			return resp, nil
+		}
+	}
+}
+
+func TestAHoldWhoseAnswersAreLostIsMadeOnceUnderAKeyOfItsOwn(t *testing.T) {
+	t.Parallel()
+	service := apitest.Start(t, apitest.Settings{})
+	one, other := service.Product(t, 5), service.Product(t, 5)
+	var keys []string
+	api := open(t, service.URL, losing(&keys))
+	reply, err := api.CreateHoldWithResponse(t.Context(), nil, apitest.Wish("ann", 2, other, one))
+	require.NoError(t, sdk.Check(reply, err))
+	require.Len(t, keys, 3)
+	assert.Equal(t, []string{keys[0], keys[0]}, keys[1:])
+	assert.Equal(t, keys[0], reply.JSON201.ID, "the key is the hold's id")
+	assert.NotNil(t, reply.Headers201.IdempotentReplayed)
+	assert.Equal(t, []int64{3, 3}, []int64{service.Stock(t, one), service.Stock(t, other)})
+	service.Books(t)
+}
+
+func TestAnOrderWhoseAnswersAreLostIsMadeOnceUnderTheCallersKey(t *testing.T) {
+	t.Parallel()
+	service := apitest.Start(t, apitest.Settings{})
+	hold := service.Hold(t, 1, service.Product(t, 5))
+	var keys []string
+	api := open(t, service.URL, losing(&keys))
+	reply, err := api.CreateOrderWithResponse(t.Context(), &client.CreateOrderParams{IdempotencyKey: new("mine")},
+		client.CreateOrderRequest{HoldID: hold.ID})
+	require.NoError(t, sdk.Check(reply, err))
+	assert.Equal(t, []string{"mine", "mine", "mine"}, keys)
+	assert.NotNil(t, reply.Headers201.IdempotentReplayed)
+}
+
+func TestARefusalIsAnErrorWithItsCodeAfterOneTry(t *testing.T) {
+	t.Parallel()
+	service := apitest.Start(t, apitest.Settings{})
+	product := service.Product(t, 1)
+	service.Hold(t, 1, product)
+	tries := 0
+	api := open(t, service.URL, func(req *http.Request) (*http.Response, error) {
+		tries++
+		return http.DefaultClient.Do(req)
+	})
+	var refusal *sdk.Error
+	require.ErrorAs(t, sdk.Check(api.CreateHoldWithResponse(t.Context(), nil, apitest.Wish("ann", 1, product))), &refusal)
+	assert.Equal(t, client.ProblemCodeAllHeld, refusal.Code)
+	assert.Equal(t, http.StatusConflict, refusal.Status)
+	assert.Equal(t, product.ID, refusal.Lines[0].ProductID)
+	assert.Equal(t, 1, tries)
+}
+
+func TestReadsOfAnOpenServiceNeedNoOptions(t *testing.T) {
+	t.Parallel()
+	service := apitest.Start(t, apitest.Settings{})
+	product := service.Product(t, 1)
+	api, err := sdk.New(service.URL)
+	require.NoError(t, err)
+	reply, err := api.GetProductWithResponse(t.Context(), product.ID, nil)
+	require.NoError(t, sdk.Check(reply, err))
+	unchanged, err := api.GetProductWithResponse(t.Context(), product.ID, &client.GetProductParams{
+		IfNoneMatch: new(reply.HTTPResponse.Header.Get("ETag")),
+	})
+	require.NoError(t, sdk.Check(unchanged, err))
+	assert.Equal(t, http.StatusNotModified, unchanged.StatusCode())
+}
+
+// saying answers every request alike and counts them.
+func saying(tries *int, status int, retryAfter, body string) doer {
+	return func(req *http.Request) (*http.Response, error) {
+		*tries++
+		header := http.Header{"Content-Type": {"text/html"}}
+		if strings.HasPrefix(body, "{") {
+			header.Set("Content-Type", "application/problem+json")
+		}
+		if retryAfter != "" {
+			header.Set("Retry-After", retryAfter)
+		}
+		return &http.Response{
+			StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewBufferString(body)), Request: req,
+		}, nil
+	}
+}
+
+func TestOnlyWhatMayDoBetterIsTriedAgainAsLongAsItIsWorthWaiting(t *testing.T) {
+	t.Parallel()
+	const second = time.Second
+	for name, c := range map[string]struct {
+		status           int
+		after, body      string
+		limit            time.Duration
+		tries            int
+		earliest, latest time.Duration
+	}{
+		"overloaded":                  {503, "1", `{"code":"overloaded"}`, 0, 4, 3 * second, 4500 * time.Millisecond},
+		"no Retry-After":              {503, "", `{"code":"unavailable"}`, 0, 4, 350 * time.Millisecond, 525 * time.Millisecond},
+		"a proxy":                     {502, "", `<html>`, 0, 4, 350 * time.Millisecond, 525 * time.Millisecond},
+		"an equal one is under way":   {409, "1", `{"code":"idempotency_in_progress"}`, 0, 4, 3 * second, 4500 * time.Millisecond},
+		"all held":                    {409, "1", `{"code":"all_held"}`, 0, 1, 0, 0},
+		"a conflict of somebody else": {409, "", `<html>`, 0, 1, 0, 0},
+		"a fault":                     {500, "", `{"code":"internal_error"}`, 0, 1, 0, 0},
+		"too long a pause":            {503, "6", `{"code":"unavailable"}`, 0, 1, 0, 0},
+		"a pause past the deadline":   {503, "2", `{"code":"unavailable"}`, 4 * second, 2, 2 * second, 3 * second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				if c.limit > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, c.limit)
+					defer cancel()
+				}
+				tries, began := 0, time.Now()
+				api := open(t, "http://shop.test", saying(&tries, c.status, c.after, c.body))
+				var refusal *sdk.Error
+				require.ErrorAs(t, sdk.Check(api.GetProductWithResponse(ctx, "prod_", nil)), &refusal)
+				assert.Equal(t, c.status, refusal.Status)
+				assert.Equal(t, c.tries, tries)
+				assert.GreaterOrEqual(t, time.Since(began), c.earliest)
+				assert.LessOrEqual(t, time.Since(began), c.latest)
+			})
+		})
+	}
+}
+
+func TestCancellingEndsThePause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		tries, began := 0, time.Now()
+		api := open(t, "http://shop.test", saying(&tries, http.StatusServiceUnavailable, "5", "{}"))
+		time.AfterFunc(time.Second, cancel)
+		reply, err := api.GetProductWithResponse(ctx, "prod_", nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusServiceUnavailable, reply.StatusCode())
+		assert.Equal(t, 1, tries)
+		assert.Equal(t, time.Second, time.Since(began))
+	})
+}
+
+func TestAStreamIsGivenAsItComes(t *testing.T) {
+	t.Parallel()
+	service := apitest.Start(t, apitest.Settings{})
+	product := service.Product(t, 1)
+	api, err := sdk.New(service.URL)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	resp, err := api.WatchStock(ctx, product.ID, nil)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, resp.Body.Close()) }()
+	_, err = io.ReadFull(resp.Body, make([]byte, 1))
+	assert.NoError(t, err)
+}
+
+func TestHoldKeyNeedsProducts(t *testing.T) {
+	t.Parallel()
+	for _, products := range [][]client.ProductID{nil, {"hold_01kjma0fm0ek0tz2p1tewg37hq"}, {"prod_01kjma0fm0ek0tz2p1tewg37hq", ""}} {
+		_, err := sdk.HoldKey(products...)
+		assert.Error(t, err)
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +26,7 @@ import (
 	"github.com/flashsale-api/flashsale/internal/app"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
+	"github.com/flashsale-api/flashsale/internal/testenv"
 )
 
 const (
@@ -85,7 +85,7 @@ func (e *engine) start(name string, cmd *exec.Cmd, p process, environment ...str
 // service runs the real binary.
 func (e *engine) service(name, dsn, coalesce string) *process {
 	e.b.Helper()
-	p := process{addr: e.freeAddress(), admin: e.freeAddress()}
+	p := process{addr: testenv.FreeAddress(e.b), admin: testenv.FreeAddress(e.b)}
 	cmd := exec.CommandContext(e.b.Context(), e.binary, "serve")
 	return e.start(name, cmd, p, "FLASHSALE_ADDR="+p.addr, "FLASHSALE_ADMIN_ADDR="+p.admin,
 		"FLASHSALE_MYSQL_DSN="+dsn, "FLASHSALE_REDIS_URL="+e.redis.URL(), "FLASHSALE_COALESCE="+coalesce,
@@ -95,20 +95,11 @@ func (e *engine) service(name, dsn, coalesce string) *process {
 // role runs this very program as one of the other contenders.
 func (e *engine) role(role string, environment ...string) *process {
 	e.b.Helper()
-	p := process{addr: e.freeAddress()}
+	p := process{addr: testenv.FreeAddress(e.b)}
 	own, err := os.Executable()
 	require.NoError(e.b, err)
 	cmd := exec.CommandContext(e.b.Context(), own)
 	return e.start(role, cmd, p, append(environment, envRole+"="+role, envListen+"="+p.addr)...)
-}
-
-func (e *engine) freeAddress() string {
-	e.b.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(e.b.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(e.b, err)
-	require.NoError(e.b, listener.Close())
-	return listener.Addr().String()
 }
 
 // get reads a page of a server.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -28,6 +29,8 @@ const (
 	calm = 150
 	// A round attacks each thing once, the API so often.
 	apiKillsOfRound = 4
+	// frozenFor is longer than any operation's time: whoever waits gives up meanwhile.
+	frozenFor = 3 * time.Second
 )
 
 // Everything may be killed or frozen at any moment, the service, MySQL and Redis. What
@@ -39,7 +42,7 @@ func TestKillingAnythingLosesAndDoublesNothing(t *testing.T) {
 	dice := rand.New(rand.NewPCG(seed, 0))
 	s := startSeason(t, f, seed)
 	for range rounds {
-		for _, attack := range f.attacks(dice) {
+		for _, attack := range s.attacks(dice) {
 			s.awaitAnswers(calm)
 			attack()
 		}
@@ -51,12 +54,13 @@ func TestKillingAnythingLosesAndDoublesNothing(t *testing.T) {
 }
 
 // attacks are those of one round, in an order of chance.
-func (f *fleet) attacks(dice *rand.Rand) []func() {
+func (s *season) attacks(dice *rand.Rand) []func() {
+	f := s.fleet
 	attacks := []func(){
 		func() { f.mysql.Kill(); f.mysql.Start() },
 		func() { f.redis.Kill(); f.redis.Start() },
-		func() { f.mysql.Pause(); f.mysql.Unpause() },
-		func() { f.freezeAWhile(dice) },
+		s.freezeMySQL,
+		func() { s.freezeProcess(f.processes[dice.IntN(len(f.processes))]) },
 	}
 	for range apiKillsOfRound {
 		attacks = append(attacks, func() {
@@ -69,15 +73,18 @@ func (f *fleet) attacks(dice *rand.Rand) []func() {
 	return attacks
 }
 
-// freezeAWhile stops a process, keeps the others busy, and lets it go on with what it had
-// in hand.
-func (f *fleet) freezeAWhile(dice *rand.Rand) {
-	f.tb.Helper()
-	i := dice.IntN(len(f.processes))
-	frozen, other := f.processes[i], f.processes[(i+1)%len(f.processes)]
-	f.freeze(frozen)
-	defer f.thaw(frozen)
-	f.awaitReady(other)
+// freezeMySQL stops MySQL for a while and lets it go on with what it had in hand.
+func (s *season) freezeMySQL() {
+	s.fleet.mysql.Pause()
+	defer s.fleet.mysql.Unpause()
+	time.Sleep(frozenFor)
+}
+
+// freezeProcess does the same to a process.
+func (s *season) freezeProcess(p *process) {
+	s.fleet.freeze(p)
+	defer s.fleet.thaw(p)
+	time.Sleep(frozenFor)
 }
 
 // season is customers at work, and what they wrote down.

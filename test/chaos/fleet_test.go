@@ -5,7 +5,6 @@ package chaos
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -86,7 +85,7 @@ func (f *fleet) start(n int) {
 // add starts one more process, with an environment of its own.
 func (f *fleet) add(environ ...string) *process {
 	f.tb.Helper()
-	p := &process{addr: freeAddress(f.tb), environ: environ}
+	p := &process{addr: testenv.FreeAddress(f.tb), environ: environ}
 	p.api = apitest.Attach(f.tb, "http://"+p.addr, f.secret, answerLimit)
 	f.processes = append(f.processes, p)
 	f.launch(p)
@@ -104,15 +103,6 @@ func build(tb testing.TB, flags ...string) string {
 	said, err := cmd.CombinedOutput()
 	require.NoError(tb, err, string(said))
 	return binary
-}
-
-func freeAddress(tb testing.TB) string {
-	tb.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	require.NoError(tb, listener.Close())
-	return listener.Addr().String()
 }
 
 // launch starts a process that does not run.

@@ -77,7 +77,7 @@ type visitor struct {
 
 func startSoak(t *testing.T, seed uint64) *soak {
 	t.Helper()
-	k := &soak{T: t, admin: freeAddress(t)}
+	k := &soak{T: t, admin: testenv.FreeAddress(t)}
 	k.fleet = startFleet(t, 1, "FLASHSALE_ADMIN_ADDR="+k.admin)
 	address, api := k.fleet.processes[0].addr, k.fleet.processes[0].api
 	products := []client.Product{api.Product(t, soakStock), api.Product(t, soldOutStock)}

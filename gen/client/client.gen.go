@@ -1560,7 +1560,7 @@ type ClientInterface interface {
 	// Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 	// provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 	// it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-	// answered as it is.
+	// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1572,7 +1572,7 @@ type ClientInterface interface {
 	// Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 	// provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 	// it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-	// answered as it is.
+	// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2084,7 +2084,7 @@ func (c *Client) CancelOrder(ctx context.Context, orderID OrderID, params *Cance
 // Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 // provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 // it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-// answered as it is.
+// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2106,7 +2106,7 @@ func (c *Client) RefundOrderWithBody(ctx context.Context, orderID OrderID, param
 // Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 // provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 // it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-// answered as it is.
+// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4086,7 +4086,7 @@ type ClientWithResponsesInterface interface {
 	// Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 	// provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 	// it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-	// answered as it is.
+	// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4098,7 +4098,7 @@ type ClientWithResponsesInterface interface {
 	// Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 	// provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 	// it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-	// answered as it is.
+	// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5988,7 +5988,7 @@ func (c *ClientWithResponses) CancelOrderWithResponse(ctx context.Context, order
 // Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 // provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 // it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-// answered as it is.
+// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6006,7 +6006,7 @@ func (c *ClientWithResponses) RefundOrderWithBodyWithResponse(ctx context.Contex
 // Makes a paid order `refund_due` and tells so, once, to whoever is to send the money back; the payment
 // provider's refund event then makes it `refunded`. With `restock` its units go back on sale at once, without
 // it they stay sold. An order of nothing to pay is `refunded` at once. An order whose refund is due already is
-// answered as it is.
+// told of no more; units that are still sold go back on sale when `restock` is asked for then.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

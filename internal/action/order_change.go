@@ -43,7 +43,7 @@ func (d *desk) changeOrder(ctx context.Context, c orderChange) (Result[OrderView
 	if err != nil {
 		return Result[OrderView]{}, err
 	}
-	if !replayed && next.Step != sale.StepNone {
+	if !replayed && (next.Tells != "" || r.units() > 0) {
 		d.publish(ctx, r)
 		d.Log.InfoContext(ctx, "order.changed", slog.String("order_id", c.id.String()),
 			slog.String("event", string(next.Tells)), slog.Int64("stock_restored", r.units()))

@@ -93,6 +93,23 @@ func TestRefundWithRestockPutsEveryUnitBackOnceAndStaysARefund(t *testing.T) {
 	})
 }
 
+func TestUnitsThatARefundLeftSoldGoBackOnceWhenRestockIsAskedForLater(t *testing.T) {
+	bothPaths(t, func(t *testing.T, shop *shop) {
+		t.Helper()
+		s := playIn(shop, "paid")
+		s.refund(s.order, false)
+		s.requireUnits(s.high, 3, 0, 0, 2)
+		for range 2 {
+			s.refund(s.order, true)
+			s.requireUnits(s.high, 5, 0, 0, 0)
+			s.requireUnits(s.low, 5, 0, 0, 0)
+		}
+		assert.Equal(t, int64(3), s.meter.restored)
+		assert.Equal(t, sale.OrderRefundDue, s.status(s.order))
+		assert.Equal(t, map[string]int{"order.created": 1, "order.paid": 1, "order.refund_due": 1}, s.events(s.order))
+	})
+}
+
 func TestRefundOfAnOrderOfNothingToPayIsDoneAtOnce(t *testing.T) {
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()

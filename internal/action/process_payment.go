@@ -229,7 +229,7 @@ func (a *ProcessPayment) facts(ctx context.Context, tx *mysql.Tx, p *payment) (s
 func (a *ProcessPayment) apply(ctx context.Context, tx *mysql.Tx, p *payment) (sale.PaymentOutcome, error) {
 	var err error
 	switch p.next.Step {
-	case sale.StepNone, sale.StepExpire, sale.StepCancel, sale.StepOwe, sale.StepAnnul:
+	case sale.StepNone, sale.StepExpire, sale.StepCancel, sale.StepOwe, sale.StepRestock, sale.StepAnnul:
 	case sale.StepPay:
 		err = a.pay(ctx, tx, p)
 	case sale.StepRebook:

@@ -22,7 +22,8 @@ type RefundOrderInput struct {
 
 // Do reports the refund, once, to whoever is to send the money; the provider's event
 // then makes the order refunded. An order of nothing to pay is refunded at once. One
-// whose refund is due already is answered as it is. It returns CodeOrderNotFound,
+// whose refund is due already is not reported again; units that are still sold go back
+// with Restock. It returns CodeOrderNotFound,
 // CodeNotRefundable, CodeKeyReused or CodeKeyInProgress.
 func (a *RefundOrder) Do(ctx context.Context, in RefundOrderInput) (Result[OrderView], error) {
 	return a.changeOrder(ctx, orderChange{
@@ -33,6 +34,9 @@ func (a *RefundOrder) Do(ctx context.Context, in RefundOrderInput) (Result[Order
 				if err := a.restock(ctx, tx, order, r); err != nil {
 					return err
 				}
+			}
+			if next.Step == sale.StepRestock {
+				return nil
 			}
 			return a.owe(ctx, tx, order, next, in.Restock)
 		},

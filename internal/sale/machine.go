@@ -43,6 +43,7 @@ const (
 	StepCancel                  // the same, since somebody wants it so
 	StepRefundDue               // money that came too late has to go back; what is pending goes back on sale
 	StepOwe                     // the order's money has to go back; sold units go back on sale if that is wanted
+	StepRestock                 // what StepOwe left sold goes back on sale if that is wanted now
 	StepRefund                  // the order's money went back; sold units stay sold
 	StepAnnul                   // StepOwe and StepRefund in one: no money has to go back
 	StepExtra                   // another payment of a settled order has to go back
@@ -159,8 +160,9 @@ func cancelRow() row {
 	return row{pending: cancel, failed: cancel, expired: cancel, paid: refuse, due: refuse, refunded: refuse}
 }
 
-// refundRow: whoever asks again finds the refund due.
+// refundRow: whoever asks again finds the refund due, and may want the units back.
 func refundRow(refund Transition) row {
 	refuse := Transition{Refusal: CodeNotRefundable}
-	return row{pending: refuse, paid: refund, failed: refuse, cancelled: refuse, expired: refuse, refunded: refuse}
+	again := Transition{Step: StepRestock}
+	return row{pending: refuse, paid: refund, due: again, failed: refuse, cancelled: refuse, expired: refuse, refunded: refuse}
 }

@@ -59,6 +59,7 @@ func effectOf(step sale.Step) (string, error) {
 		sale.StepExpire:      back,
 		sale.StepCancel:      back,
 		sale.StepRefundDue:   "this money is due back, " + back,
+		sale.StepRestock:     "units that are still sold are on sale again if wanted",
 		sale.StepOwe:         "the money is due back, sold units are on sale again if wanted",
 		sale.StepRefund:      "units stay where they are",
 		sale.StepAnnul:       "no money has to go back, sold units are on sale again if wanted",

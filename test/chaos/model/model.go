@@ -305,6 +305,7 @@ func (m *Model) Refund(h *Hold, restock bool) string {
 	case Paid:
 		h.Order.Asked, h.Order.Restocked = true, restock
 	case RefundDue:
+		h.Order.Restocked = h.Order.Restocked || restock
 	default:
 		return OrderNotRefundable
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
@@ -77,26 +78,35 @@ func (a *ClaimDeliveries) Do(ctx context.Context, endpoint sale.EndpointID, limi
 	}
 	defer end()
 	var claimed []Delivery
+	var gone []sale.EventID
 	err = a.DB.Tx(ctx, nil, func(ctx context.Context, tx *mysql.Tx) (err error) {
-		claimed, err = a.claim(ctx, tx, endpoint, limit)
+		claimed, gone, err = a.claim(ctx, tx, endpoint, limit)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claiming deliveries to %s: %w", endpoint, err)
 	}
+	for _, event := range gone {
+		a.Meter.DeliveryAttempted(sale.AttemptGivenUp)
+		a.Log.ErrorContext(ctx, "webhook.given_up", slog.String("endpoint_id", endpoint.String()),
+			slog.String("event_id", event.String()), slog.String("answer", eventGone))
+	}
 	return claimed, nil
 }
 
-func (a *ClaimDeliveries) claim(ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, limit int) ([]Delivery, error) {
+// claim gives the deliveries that can be made and the events that are gone.
+func (a *ClaimDeliveries) claim(
+	ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, limit int,
+) ([]Delivery, []sale.EventID, error) {
 	row, found, err := a.present(ctx, tx, endpoint, a.q.GetEndpoint)
 	if err != nil || !found || row.DisabledAt != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	due, err := a.q.DueDeliveries(ctx, tx, store.DueDeliveriesParams{
 		EndpointID: endpoint, NextAttemptAt: tx.Now, Limit: int32(limit), //nolint:gosec // a few
 	})
 	if err != nil || len(due) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	ids := make([]sale.EventID, len(due))
 	for i, delivery := range due {
@@ -105,34 +115,36 @@ func (a *ClaimDeliveries) claim(ctx context.Context, tx *mysql.Tx, endpoint sale
 	if err := a.q.ClaimDeliveries(ctx, tx, store.ClaimDeliveriesParams{
 		Now: &tx.Now, LeaseEnd: tx.Now.Add(sale.AttemptLease), EndpointID: endpoint, EventIds: ids,
 	}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	events, err := a.q.GetEvents(ctx, tx, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := a.giveUpGone(ctx, tx, endpoint, ids, events); err != nil {
-		return nil, err
+	gone, err := a.giveUpGone(ctx, tx, endpoint, ids, events)
+	if err != nil {
+		return nil, nil, err
 	}
-	return deliveriesOf(row, due, events, tx.Now)
+	deliveries, err := deliveriesOf(row, due, events, tx.Now)
+	return deliveries, gone, err
 }
 
-// giveUpGone ends the claimed deliveries that have no event.
+// giveUpGone ends the claimed deliveries that have no event, and gives their events.
 func (a *ClaimDeliveries) giveUpGone(
 	ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, claimed []sale.EventID, there []store.Outbox,
-) error {
+) ([]sale.EventID, error) {
 	gone := slices.DeleteFunc(claimed, func(id sale.EventID) bool {
 		return slices.ContainsFunc(there, func(event store.Outbox) bool { return event.ID == id })
 	})
 	if len(gone) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := a.q.GiveUpDeliveries(ctx, tx, store.GiveUpDeliveriesParams{
 		Reason: eventGone, EndpointID: endpoint, EventIds: gone,
 	}); err != nil {
-		return fmt.Errorf("giving up deliveries without an event: %w", err)
+		return nil, fmt.Errorf("giving up deliveries without an event: %w", err)
 	}
-	return nil
+	return gone, nil
 }
 
 func deliveriesOf(

@@ -148,4 +148,5 @@ func TestADeliveryWhoseEventIsGoneIsGivenUp(t *testing.T) {
 	assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryDelivered))
 	assert.Equal(t, int64(1), s.count(`SELECT COUNT(*) FROM deliveries
 		WHERE state = 'given_up' AND last_answer = 'the event was purged'`))
+	assert.Equal(t, map[sale.AttemptResult]int{sale.AttemptDelivered: 1, sale.AttemptGivenUp: 1}, s.meter.attempts)
 }

@@ -170,7 +170,8 @@ func (s *season) verify() {
 		s.requireStatus(ctx, story, tale)
 	}
 	for story := range holds {
-		assert.Contains(s, tales, story, "nobody asked for it")
+		_, asked := tales[story] // assert.Contains would look at all of them each time
+		assert.True(s, asked, "nobody asked for %s", story)
 	}
 }
 

@@ -30,7 +30,7 @@ func Check(reply Reply, err error) error {
 	switch {
 	case err != nil:
 		return err
-	case reply.StatusCode() < http.StatusBadRequest:
+	case reply.StatusCode() < http.StatusMultipleChoices, reply.StatusCode() == http.StatusNotModified:
 		return nil
 	}
 	refusal := &Error{}

@@ -11,41 +11,44 @@ package sdk
 import (
 	"fmt"
 	"net/http"
-	"time"
+	"net/url"
 
 	"github.com/flashsale-api/flashsale/gen/client"
 )
 
-const (
-	// answerLimit is how long one try waits for an answer to begin. The service
-	// itself answers earlier, unless it, or the network, is broken.
-	answerLimit = 10 * time.Second
-	// idleConnections are kept for the next request. net/http's own two would make
-	// a crowd connect anew each time.
-	idleConnections = 256
-)
+// idleConnections are kept for the next request. net/http's own two would make a crowd
+// connect anew each time.
+const idleConnections = 256
 
-// New makes a client of the service at a URL such as http://localhost:8080. The
-// options are the generated client's; one that replaces the HTTP client keeps the keys
-// and the tries.
-func New(url string, options ...client.ClientOption) (*client.ClientWithResponses, error) {
-	api, err := client.NewClientWithResponses(url, append(options[:len(options):len(options)], withTries)...)
+// New makes a client of the service at a URL such as http://localhost:8080: one for a
+// program, since it keeps its connections. The options are the generated client's; one
+// that replaces the HTTP client keeps the keys and the tries. The error is for a URL
+// that is none of HTTP, and an option's.
+func New(server string, options ...client.ClientOption) (*client.ClientWithResponses, error) {
+	at, err := url.Parse(server)
+	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" {
+		return nil, fmt.Errorf("%q is no URL of a server: want http://host:port or https://host", server)
+	}
+	api, err := client.NewClientWithResponses(server, append(options[:len(options):len(options)], withTries)...)
 	if err != nil {
-		return nil, fmt.Errorf("making a client of %s: %w", url, err)
+		return nil, fmt.Errorf("making a client of %s: %w", server, err)
 	}
 	return api, nil
 }
 
 func withTries(c *client.Client) error {
 	if c.Client == nil {
-		c.Client = &http.Client{Transport: transport()}
+		c.Client = &http.Client{Transport: transport(), CheckRedirect: stay}
 	}
 	c.Client = &retrier{next: c.Client}
 	return nil
 }
 
-// transport is net/http's with a bound on a silent server. A client's timeout would
-// end a stream of events, too.
+// stay follows no redirect: one would make a GET of a POST, and its answer would look
+// like the effect.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// transport is net/http's with connections for a crowd.
 func transport() http.RoundTripper {
 	own, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
@@ -54,6 +57,5 @@ func transport() http.RoundTripper {
 	own = own.Clone()
 	own.MaxIdleConnsPerHost = idleConnections
 	own.MaxIdleConns = 0
-	own.ResponseHeaderTimeout = answerLimit
 	return own
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -163,6 +164,13 @@ func TestOnlyWhatMayDoBetterIsTriedAgainAsLongAsItIsWorthWaiting(t *testing.T) {
 		"a conflict of somebody else": {409, "", `<html>`, 0, 1, 0, 0},
 		"a fault":                     {500, "", `{"code":"internal_error"}`, 0, 1, 0, 0},
 		"too long a pause":            {503, "6", `{"code":"unavailable"}`, 0, 1, 0, 0},
+		"an absurd pause":             {503, "99999999999999999999", `{"code":"unavailable"}`, 0, 1, 0, 0},
+		"a long pause":                {503, "10000000000", `{"code":"unavailable"}`, 0, 1, 0, 0},
+		"a pause until a far date":    {503, "Fri, 31 Dec 2100 23:59:59 GMT", `{"code":"unavailable"}`, 0, 1, 0, 0},
+		"a pause until a past date":   {503, "Fri, 31 Dec 1999 23:59:59 GMT", `{"code":"unavailable"}`, 0, 4, 350 * time.Millisecond, 525 * time.Millisecond},
+		"a negative pause":            {503, "-1", `{"code":"unavailable"}`, 0, 4, 350 * time.Millisecond, 525 * time.Millisecond},
+		"no pause":                    {503, "0", `{"code":"unavailable"}`, 0, 4, 350 * time.Millisecond, 525 * time.Millisecond},
+		"a redirect":                  {302, "", `<html>`, 0, 1, 0, 0},
 		"a pause past the deadline":   {503, "2", `{"code":"unavailable"}`, 4 * second, 2, 2 * second, 3 * second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,6 +191,87 @@ func TestOnlyWhatMayDoBetterIsTriedAgainAsLongAsItIsWorthWaiting(t *testing.T) {
 				assert.LessOrEqual(t, time.Since(began), c.latest)
 			})
 		})
+	}
+}
+
+func TestAChangeWithoutAKeyIsSentAgainOnlyWhenNothingWasDone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for body, want := range map[string]int{
+			`{"code":"overloaded"}`: 4, `{"code":"unavailable"}`: 4, `{"code":"outcome_unknown"}`: 1, `<html>`: 1,
+		} {
+			tries := 0
+			api := open(t, "http://shop.test", saying(&tries, http.StatusServiceUnavailable, "", body))
+			reply, err := api.DeleteWebhookEndpointWithResponse(t.Context(), "whe_")
+			require.Error(t, sdk.Check(reply, err))
+			assert.Equal(t, want, tries, body)
+		}
+		tries := 0
+		api := open(t, "http://shop.test", func(*http.Request) (*http.Response, error) {
+			tries++
+			return nil, errLost
+		})
+		_, err := api.DeleteWebhookEndpointWithResponse(t.Context(), "whe_")
+		require.ErrorIs(t, err, errLost)
+		assert.Equal(t, 1, tries)
+	})
+}
+
+func TestARedirectedOrderIsNoOrder(t *testing.T) {
+	t.Parallel()
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			http.Redirect(w, r, "/login", http.StatusFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer elsewhere.Close()
+	for _, options := range [][]client.ClientOption{nil, {client.WithHTTPClient(elsewhere.Client())}} {
+		api, err := sdk.New(elsewhere.URL, options...)
+		require.NoError(t, err)
+		reply, err := api.CreateOrderWithResponse(t.Context(), nil, client.CreateOrderRequest{HoldID: "hold_"})
+		assert.Error(t, sdk.Check(reply, err))
+	}
+}
+
+func TestASilentServerIsGivenUpThoughTheCallHasNoDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		api := open(t, "http://shop.test", func(req *http.Request) (*http.Response, error) {
+			tries++
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})
+		_, err := api.GetProductWithResponse(t.Context(), "prod_", nil)
+		require.ErrorContains(t, err, "no answer within 30s")
+		assert.Equal(t, 4, tries)
+	})
+}
+
+func TestAnswersOfAProxyAreErrorsWithTheirStatus(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{"code":503}`, `"upstream"`, ``, `{"code":"sold_out"}`} {
+		api := open(t, "http://shop.test", func(req *http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: http.StatusForbidden, Header: http.Header{"Content-Type": {"application/json"}},
+				Body: io.NopCloser(strings.NewReader(body)), Request: req,
+			}, nil
+		})
+		var refusal *sdk.Error
+		require.ErrorAs(t, sdk.Check(api.GetProductWithResponse(t.Context(), "prod_", nil)), &refusal, body)
+		assert.Equal(t, http.StatusForbidden, refusal.Status)
+		assert.Empty(t, refusal.Code)
+	}
+}
+
+func TestNewRefusesWhatIsNoURLOfAServer(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"", "localhost:8080", "ftp://localhost", "http://"} {
+		_, err := sdk.New(url)
+		assert.Error(t, err, url)
 	}
 }
 

@@ -89,7 +89,7 @@ func decode[T any](t *testing.T, r result) T {
 func database(t *testing.T) ([]string, *sql.DB) {
 	t.Helper()
 	dsn := testenv.Database(t)
-	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 2, Log: testenv.Logger(t)})
+	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 2, Timeout: testenv.Timeout, Log: testenv.Logger(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
 	return []string{

@@ -49,25 +49,26 @@ func TestCrowdOfAuditsSeesBalancedBooksWhileStockMoves(t *testing.T) {
 }
 
 func TestAuditThatCannotBeReadInTimeIsOverloadedAndHoldsGoOn(t *testing.T) {
+	t.Parallel()
 	dsn := testenv.Database(t)
-	s := setup(t, func(kit *action.Kit) {
-		var err error
-		kit.DB, err = mysql.Open(mysql.Config{DSN: dsn, Timeout: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
-		require.NoError(t, err)
-		t.Cleanup(func() { assert.NoError(t, kit.DB.Close()) })
-	})
-	s.db = s.kit.DB
+	s := openShop(t, dsn)
+	hurried := s.kit
+	var err error
+	hurried.DB, err = mysql.Open(mysql.Config{DSN: dsn, Timeout: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, hurried.DB.Close()) })
+	audits := action.New(hurried)
 	p := s.product(10)
 	holder, err := s.db.SQL().Conn(s.ctx())
 	require.NoError(t, err)
 	_, err = holder.ExecContext(s.ctx(), "LOCK TABLES orders WRITE, movements WRITE")
 	require.NoError(t, err)
 	crowd(20, func(int) {
-		_, err := s.AuditProduct.Do(s.ctx(), p.ID)
-		requireCode(t, err, sale.CodeOverloaded)
+		_, err := audits.AuditProduct.Do(s.ctx(), p.ID)
+		assert.ErrorIs(t, err, &sale.Error{Code: sale.CodeOverloaded})
 	})
 	// A sweep has its connection while an audit waits.
-	released, err := s.ReleaseExpired.Do(s.ctx())
+	released, err := audits.ReleaseExpired.Do(s.ctx())
 	require.NoError(t, err)
 	assert.Zero(t, released)
 	_, err = holder.ExecContext(s.ctx(), "UNLOCK TABLES")

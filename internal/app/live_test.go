@@ -135,7 +135,8 @@ func TestFiveThousandListenersSeeEachLastStateAndCostMySQLWhatOneReaderDoes(t *t
 		// service and this test ask: a sweep, the counters themselves.
 		perRead, other = 3, 50
 	)
-	s := newService(t, EnvMySQLDSN+"="+testenv.OwnMySQL(t).DSN(), EnvSweepInterval+"=1h")
+	s := newService(t, EnvMySQLDSN+"="+testenv.OwnMySQL(t).DSN(),
+		EnvSweepInterval+"=1h", EnvWebhookInterval+"=1h", EnvAuditInterval+"=0", EnvPurgeInterval+"=0")
 	require.NoError(t, s.apiLn.Close())
 	memory := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	s.apiLn = memory

@@ -23,8 +23,8 @@ const (
 	// redisLife is the same for an entry in Redis, so that a crash between a
 	// commit and its write to Redis heals.
 	redisLife = 2 * time.Second
-	// redisLimit bounds what a request waits for Redis.
-	redisLimit = 50 * time.Millisecond
+	// defaultLimit bounds what a request waits for Redis.
+	defaultLimit = 50 * time.Millisecond
 	// loadLimit bounds a load, whoever still waits for it.
 	loadLimit = 3 * time.Second
 	// fillLimit is how old a load may be to go to Redis. It is shorter than
@@ -69,8 +69,10 @@ type Meter interface {
 type Config struct {
 	RedisURL string // redis:// or rediss://, "" for a cache in this process alone
 	Prefix   string // of every key
-	Log      *slog.Logger
-	Meter    Meter
+	// Limit is how long a request waits for Redis; 0: 50 ms.
+	Limit time.Duration
+	Log   *slog.Logger
+	Meter Meter
 }
 
 // Cache is the product cache of one process. It is safe for concurrent use. The

@@ -19,6 +19,8 @@ const (
 	// patience bounds what tests wait for; nothing takes that long.
 	patience = 30 * time.Second
 	pollGap  = 5 * time.Millisecond
+	// unhurried is how long a test waits for a Redis that is well.
+	unhurried = 5 * time.Second
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,8 +60,14 @@ func (c *counts) failures(ops ...string) (sum int) {
 // open opens a cache as one process would. It is closed at the test's end.
 func open(tb testing.TB, url, prefix string) (*Cache, *counts) {
 	tb.Helper()
+	return openWithin(tb, unhurried, url, prefix)
+}
+
+// openWithin is open with a limit for Redis, 0: as shipped.
+func openWithin(tb testing.TB, limit time.Duration, url, prefix string) (*Cache, *counts) {
+	tb.Helper()
 	meter := newCounts()
-	c, err := Open(tb.Context(), Config{RedisURL: url, Prefix: prefix, Log: slog.New(slog.DiscardHandler), Meter: meter})
+	c, err := Open(tb.Context(), Config{RedisURL: url, Prefix: prefix, Limit: limit, Log: slog.New(slog.DiscardHandler), Meter: meter})
 	require.NoError(tb, err)
 	tb.Cleanup(c.Close)
 	return c, meter

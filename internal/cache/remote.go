@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ return versions`)
 // stalls costs nobody anything but those who found out.
 type remote struct {
 	keys    string // what every key begins with
+	limit   time.Duration
 	option  rueidis.ClientOption
 	local   *local
 	log     *slog.Logger
@@ -80,6 +82,7 @@ func openRemote(ctx context.Context, cfg Config, local *local) (*remote, error) 
 	}
 	r := &remote{
 		keys:  cfg.Prefix + namespace,
+		limit: cmp.Or(cfg.Limit, defaultLimit),
 		local: local,
 		log:   cfg.Log,
 		meter: cfg.Meter,
@@ -155,7 +158,7 @@ func (r *remote) keep(ctx context.Context) {
 func (r *remote) check(ctx context.Context, client *rueidis.Client) error {
 	limit := checkLimit
 	if r.up() {
-		limit = redisLimit // requests may wait for what this does to the connection
+		limit = r.limit // requests may wait for what this does to the connection
 	}
 	err := r.connect(client)
 	if err == nil {
@@ -236,7 +239,7 @@ func (r *remote) get(ctx context.Context, id sale.ProductID) (sale.Product, time
 		return sale.Product{}, 0, false
 	}
 	client := *link
-	ctx, cancel := context.WithTimeout(ctx, redisLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	key := r.key(id)
 	// The life is asked for first: if the entry is replaced in between, it is too
@@ -289,7 +292,7 @@ func (r *remote) try(ctx context.Context, products []sale.Product) error {
 	if link == nil {
 		return errDisconnected
 	}
-	if err := r.write(ctx, *link, products, redisLimit); err != nil {
+	if err := r.write(ctx, *link, products, r.limit); err != nil {
 		r.failed(OpPut)
 		return err
 	}

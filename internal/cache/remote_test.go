@@ -263,7 +263,8 @@ func TestReadsAndWritesGoOnWhileRedisIsStoppedAndReachItAfterwards(t *testing.T)
 func TestAStalledRedisIsAskedOnceNotByEveryRequest(t *testing.T) {
 	t.Parallel()
 	server := testenv.OwnRedis(t)
-	c, meter := connected(t, server.URL(), "")
+	c, meter := openWithin(t, 0, server.URL(), "")
+	awaitState(t, c, StateOK)
 	server.Pause()
 	for range 200 {
 		truth := newTruth()

@@ -6,14 +6,12 @@ import (
 	"time"
 )
 
-// proofTimeout bounds the ping that ends a doubt.
-const proofTimeout = 300 * time.Millisecond
-
 // doubt is the suspicion, after an operation ran out of time, that the server
 // hangs. While it lasts, operations wait for one shared ping instead of each
 // finding out for itself, so that a hanging server is refused within the ping's
 // time and a crowd does not queue up behind it.
 type doubt struct {
+	limit   time.Duration // of the ping that ends it
 	mu      sync.Mutex
 	raised  bool
 	pending *proof
@@ -51,7 +49,7 @@ func (d *doubt) clear(ctx context.Context, ping func(context.Context) error) err
 }
 
 func (d *doubt) prove(ctx context.Context, p *proof, ping func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
 	p.err = ping(ctx)
 	d.mu.Lock()

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, dsn string, connections int) *mysql.DB {
 	t.Helper()
-	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: connections, Log: slog.New(slog.DiscardHandler)})
+	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: connections, Timeout: testenv.Timeout, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
 	return db

@@ -91,6 +91,7 @@ func Open(cfg Config) (*DB, error) {
 		patient:  pool(patient, patientConnections),
 		proof:    pool(quick, 1),
 		log:      cfg.Log,
+		doubt:    doubt{limit: deadlines.proof},
 		timeouts: deadlines,
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -45,7 +46,7 @@ func TestEveryConnectionHasTheSessionVariables(t *testing.T) {
 		assert.Equal(t, "READ-COMMITTED", isolation)
 		assert.Contains(t, mode, "STRICT_ALL_TABLES")
 		assert.Contains(t, mode, "ONLY_FULL_GROUP_BY")
-		assert.Equal(t, 1, lockWait)
+		assert.Equal(t, int(testenv.Timeout/time.Second), lockWait)
 		assert.Equal(t, 30, wait)
 	}
 }

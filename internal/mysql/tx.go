@@ -24,6 +24,8 @@ type timeouts struct {
 	// answer bounds the wait for any single answer. It is longer than the others,
 	// which decide what a client is told; this one only frees the connection.
 	answer time.Duration
+	// proof bounds the ping that ends a doubt of the server.
+	proof time.Duration
 }
 
 func timeoutsFor(operation time.Duration) timeouts {
@@ -32,6 +34,7 @@ func timeoutsFor(operation time.Duration) timeouts {
 		commit:    operation * 5 / 4,
 		settle:    operation * 19 / 12,
 		answer:    operation * 5 / 3,
+		proof:     operation / 4,
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 	// no run takes that long.
 	leftoverAge = time.Hour
 	// cleanupLimit bounds what is done for a test after its end.
-	cleanupLimit = 30 * time.Second
+	cleanupLimit = 3 * time.Minute
 )
 
 // What every test of a process shares. A process asks once, and when that

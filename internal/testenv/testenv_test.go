@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, dsn string) *mysql.DB {
 	t.Helper()
-	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 4, Log: slog.New(slog.DiscardHandler)})
+	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 4, Timeout: testenv.Timeout, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
 	return db

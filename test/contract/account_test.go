@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flashsale-api/flashsale/internal/mysql"
+	"github.com/flashsale-api/flashsale/internal/testenv"
 )
 
 // account is a MySQL account of the test's own. While it is locked, it keeps its
@@ -26,7 +27,7 @@ var dsnCredentials = regexp.MustCompile(`^[^@]*@`)
 
 func newAccount(t *testing.T, dsn string) *account {
 	t.Helper()
-	admin, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 1, Log: slog.New(slog.DiscardHandler)})
+	admin, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 1, Timeout: testenv.Timeout, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, admin.Close()) })
 	name, password := "test"+strings.ToLower(rand.Text()[:16]), rand.Text()

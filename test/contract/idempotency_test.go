@@ -121,9 +121,17 @@ func TestKeyThatComesFiftyTimesAtOnceMakesOneHold(t *testing.T) {
 		var made, replayed atomic.Int64
 		var ids sync.Map
 		require.NoError(t, apitest.Together(50, func(int) error {
-			reply, err := api.CreateHoldWithResponse(t.Context(), &client.CreateHoldParams{IdempotencyKey: key}, apitest.Wish("a", 1, product))
-			if err != nil || reply.JSON201 == nil {
-				return err
+			var reply *client.CreateHoldResponse
+			// An equal one that still runs is worth asking again, as the contract says.
+			for reply == nil || reply.StatusCode() == http.StatusConflict {
+				var err error
+				params := &client.CreateHoldParams{IdempotencyKey: key}
+				if reply, err = api.CreateHoldWithResponse(t.Context(), params, apitest.Wish("a", 1, product)); err != nil {
+					return err
+				}
+			}
+			if reply.JSON201 == nil {
+				return fmt.Errorf("answered %d: %s", reply.StatusCode(), reply.Body)
 			}
 			ids.Store(reply.JSON201.ID, true)
 			if reply.Headers201.IdempotentReplayed == nil {
@@ -207,7 +215,7 @@ func TestProductThatIsBusyTooLongIsOverloadedAndAnEqualKeyIsInProgress(t *testin
 	t.Parallel()
 	// One batch at a time may want a product's row. While it waits for that, the others
 	// wait for it, and the keyed ones below longer than an equal key does.
-	const crowd = 6
+	const crowd, keyedOnes = 6, 6
 	api := start(t)
 	product := api.Product(t, 100)
 	row := holdRow(t, api, product)
@@ -228,11 +236,13 @@ func TestProductThatIsBusyTooLongIsOverloadedAndAnEqualKeyIsInProgress(t *testin
 		reserve(nil)
 	}
 	awaitBlocked(t, api, 1)
-	for range 2 {
+	for range keyedOnes {
 		reserve(&client.CreateHoldParams{IdempotencyKey: new("busy")})
 	}
 	running.Wait()
-	assert.Equal(t, map[client.ProblemCode]int{client.ProblemCodeOverloaded: crowd + 1, client.ProblemCodeIdempotencyInProgress: 1}, codes)
+	assert.Equal(t, crowd+keyedOnes, codes[client.ProblemCodeOverloaded]+codes[client.ProblemCodeIdempotencyInProgress])
+	assert.GreaterOrEqual(t, codes[client.ProblemCodeOverloaded], crowd)
+	assert.Positive(t, codes[client.ProblemCodeIdempotencyInProgress])
 
 	require.NoError(t, row.Rollback())
 	reply, err := api.CreateHoldWithResponse(t.Context(), &client.CreateHoldParams{IdempotencyKey: new("busy")}, apitest.Wish("a", 1, product))

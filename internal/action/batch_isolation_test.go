@@ -82,10 +82,10 @@ func (m *merging) batch(p sale.Product, wishes ...action.CreateHoldInput) []merg
 		_, err := m.CreateHold.Do(m.ctx(), wish("first", line(p, 1)))
 		assert.NoError(m.t, err)
 	})
-	m.queue.await(func() bool { return m.queue.begun > begun })
+	m.queue.await(m.t, func() bool { return m.queue.begun > begun })
 	for i := range wishes {
 		running.Go(func() { ask(i) })
-		m.queue.await(func() bool { return m.queue.waiting == i+1 }) // so they wait in this order
+		m.queue.await(m.t, func() bool { return m.queue.waiting == i+1 }) // so they wait in this order
 	}
 	m.gate.open.Unlock()
 	running.Wait()

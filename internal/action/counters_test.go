@@ -50,12 +50,24 @@ func (q *queue) batches() int {
 	return q.begun
 }
 
-func (q *queue) await(met func() bool) {
+// await waits for what takes a moment, and fails rather than to wait for ever: who
+// waits in a lane leaves it after a while.
+func (q *queue) await(t *testing.T, met func() bool) {
+	t.Helper()
+	late := false
+	timer := time.AfterFunc(30*time.Second, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		late = true
+		q.changed.Broadcast()
+	})
+	defer timer.Stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for !met() {
+	for !met() && !late {
 		q.changed.Wait()
 	}
+	require.True(t, met(), "%d wait, %d batches have begun", q.waiting, q.begun)
 }
 
 func openCounted(t *testing.T, changes ...func(*action.Kit)) *counted {
@@ -129,11 +141,11 @@ func (c *counted) rush(n int, p sale.Product) map[sale.Code]int {
 	execute("LOCK TABLES products WRITE")
 	var running sync.WaitGroup
 	running.Go(func() { ask(0) })
-	c.queue.await(func() bool { return c.queue.begun > begun })
+	c.queue.await(c.t, func() bool { return c.queue.begun > begun })
 	for i := range n - 1 {
 		running.Go(func() { ask(i + 1) })
 	}
-	c.queue.await(func() bool { return c.queue.waiting == n-1 })
+	c.queue.await(c.t, func() bool { return c.queue.waiting == n-1 })
 	execute("UNLOCK TABLES")
 	running.Wait()
 	return codes.codes

@@ -78,7 +78,7 @@ func TestPaymentThatCameInTimeAndWaitedForItsBatchIsPaid(t *testing.T) {
 	paid := s.succeedMeanwhile(first, "first")
 	s.awaitStatement("-- name: LockOrders")
 	waited := s.succeedMeanwhile(second, "second")
-	s.queue.await(func() bool { return s.queue.waiting == 1 })
+	s.queue.await(s.t, func() bool { return s.queue.waiting == 1 })
 	s.exec("UPDATE orders SET pay_by = NOW(6) WHERE id = ?", second.ID)
 	require.NoError(t, holder.Rollback())
 	inTime := action.PaymentResult{Outcome: sale.OutcomePaid, OrderStatus: sale.OrderPaid}

@@ -52,6 +52,8 @@ func TestKnownSeriesShowBeforeAnythingHappens(t *testing.T) {
 		`flashsale_payment_events_total{outcome="mismatch"} 0`,
 		`flashsale_stock_restored_units_total{reason="expired"} 0`,
 		`flashsale_lines_returned_total{reason="failed"} 0`,
+		`flashsale_lines_returned_total{reason="cancelled"} 0`,
+		`flashsale_stock_restored_units_total{reason="refunded"} 0`,
 		`flashsale_sweeps_total{result="failed"} 0`,
 		"flashsale_sweep_duration_seconds_count 0",
 		"flashsale_http_requests_in_flight 0",

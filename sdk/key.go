@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -43,30 +42,28 @@ func HoldKey(products ...client.ProductID) (client.IdempotencyKey, error) {
 // read, else any.
 func keyFor(req *http.Request) client.IdempotencyKey {
 	if strings.HasSuffix(req.URL.Path, holdsPath) && req.GetBody != nil {
-		if key, err := keyOfHold(req); err == nil {
+		if key, err := HoldKey(productsOf(req)...); err == nil {
 			return key
 		}
 	}
 	return rand.Text()
 }
 
-func keyOfHold(req *http.Request) (client.IdempotencyKey, error) {
+// productsOf are those that a hold's request asks for, none when it cannot be read: the
+// service says what is wrong with it.
+func productsOf(req *http.Request) []client.ProductID {
 	body, err := req.GetBody()
 	if err != nil {
-		return "", fmt.Errorf("reading a hold's request: %w", err)
+		return nil
 	}
 	defer func() { _ = body.Close() }()
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return "", fmt.Errorf("reading a hold's request: %w", err)
-	}
 	var request client.CreateHoldRequest
-	if err := json.Unmarshal(text, &request); err != nil {
-		return "", fmt.Errorf("reading a hold's request: %w", err)
+	if json.NewDecoder(body).Decode(&request) != nil {
+		return nil
 	}
 	products := make([]client.ProductID, len(request.Lines))
 	for i, line := range request.Lines {
 		products[i] = line.ProductID
 	}
-	return HoldKey(products...)
+	return products
 }

@@ -57,6 +57,10 @@ type Kit struct {
 
 // Actions are all use cases, wired with one kit.
 type Actions struct {
+	// Budget is how long a request may begin things: with it the answer comes within
+	// five timeouts of an operation.
+	Budget time.Duration
+
 	CreateProduct  *CreateProduct
 	GetProduct     *GetProduct
 	ListProducts   *ListProducts
@@ -102,6 +106,8 @@ func New(kit Kit) *Actions {
 	d := newDesk(kit)
 	turns := newTurns()
 	return &Actions{
+		Budget: d.patience(toBegin),
+
 		CreateProduct:  &CreateProduct{d},
 		GetProduct:     &GetProduct{d},
 		ListProducts:   &ListProducts{d},

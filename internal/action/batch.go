@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
@@ -24,7 +25,6 @@ type batch struct {
 	waiting []*ticket
 	next    func() // lets the following batch start
 	terms   terms
-	started time.Time
 }
 
 // serveBatch serves what waits for one product. It tries all at once on the terms
@@ -32,7 +32,8 @@ type batch struct {
 // answers whoever can be answered without a write, and tries those that fit. Every
 // round costs a constant few statements, however many wait.
 func (a *CreateHold) serveBatch(ctx context.Context, id sale.ProductID, waiting []*ticket, next func()) {
-	b := &batch{CreateHold: a, id: id, waiting: waiting, next: next, started: time.Now()}
+	b := &batch{CreateHold: a, id: id, waiting: waiting, next: next}
+	ctx = budget.Within(ctx, a.patience(forOverdue))
 	promising, err := b.guess(ctx)
 	if promising {
 		b.attempt(ctx, b.waiting)
@@ -41,9 +42,6 @@ func (a *CreateHold) serveBatch(ctx context.Context, id sale.ProductID, waiting 
 		var fits []*ticket
 		if fits, err = b.sift(ctx); err == nil {
 			b.attempt(ctx, fits)
-		}
-		if err == nil && time.Since(b.started) > b.patience(forOverdue) {
-			err = contended()
 		}
 	}
 	b.end(b.waiting, err)
@@ -62,9 +60,9 @@ func (b *batch) end(tickets []*ticket, err error) {
 // attempt tries wishes in one transaction. When a condition of it did not hold they
 // go on waiting, and the next look tells why. An error that nobody foresaw, or lost
 // contention, is halved until it is its own wish's, not the neighbours', while the
-// time of one operation lasts.
+// batch's budget lasts.
 func (b *batch) attempt(ctx context.Context, fits []*ticket) {
-	if len(fits) == 0 || time.Since(b.started) > b.patience(forOverdue) {
+	if len(fits) == 0 {
 		return
 	}
 	err := b.try(ctx, fits)
@@ -73,8 +71,6 @@ func (b *batch) attempt(ctx context.Context, fits []*ticket) {
 	case errors.Is(err, errRefused), errors.Is(err, errTaken):
 	case err == nil, len(fits) == 1, errors.As(err, &known) && !mysql.IsContention(err):
 		b.end(fits, err)
-	case time.Since(b.started) > b.DB.Timeout():
-		b.end(fits, contended())
 	default:
 		b.next()
 		b.attempt(ctx, fits[:len(fits)/2])

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
@@ -34,12 +35,14 @@ type ordersLane struct{}
 // serveBatch makes orders of active holds, all in one transaction. Whatever is not
 // that plain case is left to its owner.
 func (a *CreateOrder) serveBatch(ctx context.Context, _ ordersLane, waiting []*orderTicket, next func()) {
+	ctx = budget.Within(ctx, a.DB.Timeout())
 	slices.SortFunc(waiting, func(x, y *orderTicket) int { return bytes.Compare(x.Job.hold[:], y.Job.hold[:]) })
 	halve(waiting, next, func(tickets []*orderTicket) error { return a.makeAll(ctx, tickets, next) })
 }
 
 // halve tries a batch, and in halves what could not be done together, until each
-// failure is its own member's. Members that try ended stay as they are.
+// failure is its own member's or the batch's budget is spent. Members that try ended
+// stay as they are.
 func halve[J any](tickets []*lane.Ticket[J], next func(), try func([]*lane.Ticket[J]) error) {
 	err := try(tickets)
 	var known *sale.Error

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
@@ -24,6 +25,7 @@ type successTicket = lane.Ticket[*success]
 // serveBatch takes payments that came in time for unpaid orders, all in one
 // transaction. Whatever is not that plain case is left to its owner.
 func (a *ProcessPayment) serveBatch(ctx context.Context, from sale.Provider, waiting []*successTicket, next func()) {
+	ctx = budget.Within(ctx, a.DB.Timeout())
 	slices.SortFunc(waiting, func(x, y *successTicket) int {
 		return bytes.Compare(x.Job.event.OrderID[:], y.Job.event.OrderID[:])
 	})

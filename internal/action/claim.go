@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
@@ -168,12 +169,13 @@ func newFlights(maxWait time.Duration) *flights {
 	return &flights{maxWait: maxWait, running: map[[claimBytes]byte]chan struct{}{}}
 }
 
-// begin waits until no equal key runs, at most maxWait, then runs it.
+// begin waits until no equal key runs, at most maxWait and no longer than the request's
+// budget, then runs it.
 func (f *flights) begin(ctx context.Context, id [claimBytes]byte) (end func(), err error) {
 	done := make(chan struct{})
 	other := f.enter(id, done)
 	if other != nil {
-		timer := time.NewTimer(f.maxWait)
+		timer := time.NewTimer(budget.Left(ctx, f.maxWait))
 		defer timer.Stop()
 		for ; other != nil; other = f.enter(id, done) {
 			select {

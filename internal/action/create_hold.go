@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
@@ -178,7 +179,8 @@ func (a *CreateHold) reserveInTurn(ctx context.Context, w *wish, t terms) ([]sal
 		return nil, err
 	}
 	defer leave()
-	for start := time.Now(); time.Since(start) < a.patience(forOverdue); {
+	ctx = budget.Within(ctx, a.patience(forOverdue))
+	for {
 		left, err := a.try(ctx, w, t)
 		if !errors.Is(err, errRefused) {
 			return left, err
@@ -186,14 +188,6 @@ func (a *CreateHold) reserveInTurn(ctx context.Context, w *wish, t terms) ([]sal
 		if t, err = a.lookAgain(ctx, w); err != nil {
 			return nil, err
 		}
-	}
-	return nil, contended()
-}
-
-func contended() *sale.Error {
-	return &sale.Error{
-		Code: sale.CodeOverloaded, RetryAfter: time.Second,
-		Detail: "Too much is going on with these products. Nothing was done; try again.",
 	}
 }
 

@@ -46,8 +46,7 @@ func (a *ReleaseHold) Do(ctx context.Context, in ReleaseHoldInput) (Result[HoldV
 		a.Meter.StockRestored(sale.ReturnReleased, int64(len(left)), units)
 		a.Log.InfoContext(ctx, "hold.released", slog.String("hold_id", in.HoldID.String()), slog.Int64("stock_restored", units))
 	}
-	view, err := a.hold(ctx, in.HoldID)
-	return answer(view, replayed, err)
+	return answer(ctx, replayed, func(ctx context.Context) (HoldView, error) { return a.hold(ctx, in.HoldID) })
 }
 
 // productsOf names a hold's products in the order in which they are locked.
@@ -144,8 +143,7 @@ func (a *ExtendHold) Do(ctx context.Context, in ExtendHoldInput) (Result[HoldVie
 	if err != nil {
 		return Result[HoldView]{}, err
 	}
-	view, err := a.hold(ctx, in.HoldID)
-	return answer(view, replayed, err)
+	return answer(ctx, replayed, func(ctx context.Context) (HoldView, error) { return a.hold(ctx, in.HoldID) })
 }
 
 func (a *ExtendHold) extend(ctx context.Context, tx *mysql.Tx, id sale.HoldID, by time.Duration) error {

@@ -48,8 +48,7 @@ func (d *desk) changeOrder(ctx context.Context, c orderChange) (Result[OrderView
 		d.Log.InfoContext(ctx, "order.changed", slog.String("order_id", c.id.String()),
 			slog.String("event", string(next.Tells)), slog.Int64("stock_restored", r.units()))
 	}
-	view, _, err = d.order(ctx, c.id)
-	return answer(view, replayed, err)
+	return answer(ctx, replayed, func(ctx context.Context) (OrderView, error) { return d.orderView(ctx, c.id) })
 }
 
 // transition decides under the order's lock.

@@ -17,8 +17,7 @@ type GetOrder struct{ *desk }
 
 // Do returns CodeOrderNotFound for an unknown id.
 func (a *GetOrder) Do(ctx context.Context, id sale.OrderID) (OrderView, error) {
-	view, _, err := a.order(ctx, id)
-	return view, err
+	return a.orderView(ctx, id)
 }
 
 // CreateOrder makes an order of a hold.
@@ -55,8 +54,7 @@ func (a *CreateOrder) Do(ctx context.Context, in CreateOrderInput) (Result[Order
 	if err != nil {
 		return Result[OrderView]{}, err
 	}
-	view, _, err := a.order(ctx, made)
-	return answer(view, replayed, err)
+	return answer(ctx, replayed, func(ctx context.Context) (OrderView, error) { return a.orderView(ctx, made) })
 }
 
 // together makes the order in one transaction with those of others; errPlainly for

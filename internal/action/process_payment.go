@@ -74,8 +74,10 @@ func (a *ProcessPayment) Do(ctx context.Context, event sale.PaymentEvent) (Payme
 	}
 	a.publish(ctx, p.restocking)
 	a.report(ctx, event, outcome)
-	order, _, err = a.order(ctx, event.OrderID)
-	result, err := answer(PaymentResult{Outcome: outcome, OrderStatus: order.Status}, outcome == sale.OutcomeDuplicate, err)
+	result, err := answer(ctx, outcome == sale.OutcomeDuplicate, func(ctx context.Context) (PaymentResult, error) {
+		view, err := a.orderView(ctx, event.OrderID)
+		return PaymentResult{Outcome: outcome, OrderStatus: view.Status}, err
+	})
 	return result.Value, err
 }
 
@@ -104,6 +106,13 @@ func (a *ProcessPayment) process(ctx context.Context, p *payment) (sale.PaymentO
 		}
 	}
 	return "", contended()
+}
+
+func contended() *sale.Error {
+	return &sale.Error{
+		Code: sale.CodeOverloaded, RetryAfter: time.Second,
+		Detail: "Too much is going on with these products. Nothing was done; try again.",
+	}
 }
 
 // run is one transaction. Products are waited for at their gates only by events

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
@@ -43,8 +44,7 @@ func (a *CreateProduct) Do(ctx context.Context, in CreateProductInput) (Result[s
 		a.Log.InfoContext(ctx, "product.created", slog.String("product_id", id.String()),
 			slog.String("sku", in.SKU), slog.Int64("stock", in.Stock))
 	}
-	product, err := a.published(ctx, made)
-	return answer(product, replayed, err)
+	return answer(ctx, replayed, func(ctx context.Context) (sale.Product, error) { return a.published(ctx, made) })
 }
 
 func (a *CreateProduct) insert(
@@ -105,7 +105,10 @@ func (a *GetProduct) Do(ctx context.Context, id sale.ProductID) (ProductRead, er
 
 // known is a product as the cache knows it.
 func (d *desk) known(ctx context.Context, id sale.ProductID) (sale.Product, bool, error) {
-	return d.Cache.Get(ctx, id, func(ctx context.Context) (sale.Product, error) { return d.product(ctx, id) })
+	return d.Cache.Get(ctx, id, func(ctx context.Context) (sale.Product, error) {
+		// Whoever asks while it is read shares it: the first one's budget is not theirs.
+		return d.product(budget.Lifted(ctx), id)
+	})
 }
 
 // ListProducts reads products in order of id, from MySQL.
@@ -152,8 +155,7 @@ func (a *UpdateProduct) Do(ctx context.Context, id sale.ProductID, patch Product
 		return sale.Product{}, err
 	}
 	a.Log.InfoContext(ctx, "product.updated", slog.String("product_id", id.String()))
-	product, err := a.published(ctx, id)
-	result, err := answer(product, false, err)
+	result, err := answer(ctx, false, func(ctx context.Context) (sale.Product, error) { return a.published(ctx, id) })
 	return result.Value, err
 }
 
@@ -240,8 +242,7 @@ func (a *AdjustStock) Do(ctx context.Context, in AdjustStockInput) (Result[sale.
 	case err != nil:
 		return Result[sale.Product]{}, err
 	case replayed:
-		product, err := a.published(ctx, in.ProductID)
-		return answer(product, true, err)
+		return answer(ctx, true, func(ctx context.Context) (sale.Product, error) { return a.published(ctx, in.ProductID) })
 	}
 	a.Cache.Put(ctx, left)
 	a.Log.InfoContext(ctx, "stock.adjusted", slog.String("product_id", in.ProductID.String()),

@@ -35,8 +35,10 @@ func (a *RepairBooks) Do(ctx context.Context, id sale.ProductID) (sale.Repair, e
 	a.Log.InfoContext(ctx, "stock.repaired", slog.String("product_id", id.String()),
 		slog.Int64("available_before", repair.Available), slog.Int64("available", repair.NewAvailable),
 		slog.Int64("ledger_before", repair.LedgerAvailable), slog.Int64("delta", repair.LedgerDelta))
-	_, err = a.published(ctx, id)
-	result, err := answer(repair, false, err)
+	result, err := answer(ctx, false, func(ctx context.Context) (sale.Repair, error) {
+		_, err := a.published(ctx, id)
+		return repair, err
+	})
 	return result.Value, err
 }
 

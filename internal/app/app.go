@@ -69,6 +69,7 @@ func (a *App) wire(cfg Config) error {
 		Actions:            a.core.Actions,
 		Live:               a.live,
 		Verifier:           verifier,
+		Budget:             a.core.Actions.Budget,
 		Ready:              a.core.ready,
 		Draining:           a.stopping.Load,
 		UnknownOrderStatus: cfg.UnknownOrderStatus,

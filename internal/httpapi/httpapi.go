@@ -48,6 +48,7 @@ type Config struct {
 	Live               *live.Hub                    // of events that EncodeStock makes
 	Operations         server.StrictServerInterface // instead of the actions; nil: none
 	Verifier           *payment.Verifier
+	Budget             time.Duration // of each request to begin things; 0: not bounded
 	Ready              func(ctx context.Context) Readiness
 	Draining           func() bool // true: /readyz says no, all else goes on
 	UnknownOrderStatus int         // of a payment for an unknown order: 404 or 503

@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/telemetry"
 )
 
@@ -61,7 +62,7 @@ func newExchange(ctx context.Context) *exchange {
 	return &exchange{Context: ctx, operation: otherOperation}
 }
 
-// identify gives the request its id, in its context and in the answer.
+// identify gives the request its id, in its context and in the answer, and its budget.
 func (h *handlers) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -69,7 +70,11 @@ func (h *handlers) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		header := c.Response().Header()
 		header.Set(echo.HeaderXRequestID, id)
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
-		c.SetRequest(r.WithContext(newExchange(telemetry.WithRequestID(r.Context(), id))))
+		ctx := telemetry.WithRequestID(r.Context(), id)
+		if h.Budget > 0 {
+			ctx = budget.Within(ctx, h.Budget)
+		}
+		c.SetRequest(r.WithContext(newExchange(ctx)))
 		return next(c)
 	}
 }

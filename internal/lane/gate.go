@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/flashsale-api/flashsale/internal/budget"
 )
 
 const (
@@ -35,8 +37,8 @@ type gate struct {
 	waiting []chan struct{}
 }
 
-// NewGates makes gates for any number of keys. One waits at most maxAge before it is
-// told to come back.
+// NewGates makes gates for any number of keys. One waits at most maxAge, and no
+// longer than its request's budget, before it is told to come back.
 func NewGates[K comparable](maxAge time.Duration) *Gates[K] {
 	return &Gates[K]{maxAge: maxAge, gates: map[K]*gate{}}
 }
@@ -45,7 +47,7 @@ func NewGates[K comparable](maxAge time.Duration) *Gates[K] {
 // to all, and gives the way out. It returns ErrOverloaded when a queue is full or
 // too slow, and the context's error when that ends first.
 func (g *Gates[K]) Enter(ctx context.Context, keys ...K) (leave func(), err error) {
-	patience, cancel := context.WithTimeoutCause(ctx, g.maxAge, ErrOverloaded)
+	patience, cancel := context.WithTimeoutCause(ctx, budget.Left(ctx, g.maxAge), ErrOverloaded)
 	defer cancel()
 	for i, key := range keys {
 		if err := g.enter(patience, key); err != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/flashsale-api/flashsale/internal/budget"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -121,6 +123,19 @@ func TestWaiterIsOverloadedAfterItsPatience(t *testing.T) {
 		require.ErrorIs(t, err, ErrOverloaded)
 		assert.Equal(t, maxAge, time.Since(began))
 		assert.NotContains(t, gates.gates, "cold", "the place that it had is free again")
+		leaveAll(ways)
+		assert.Empty(t, gates.gates)
+	})
+}
+
+func TestWaiterIsOverloadedWhenItsBudgetIsSpent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gates, ways := filled(t)
+		began := time.Now()
+		_, err := gates.Enter(budget.Within(t.Context(), maxAge/3), "hot")
+		require.ErrorIs(t, err, ErrOverloaded)
+		assert.Equal(t, maxAge/3, time.Since(began))
 		leaveAll(ways)
 		assert.Empty(t, gates.gates)
 	})

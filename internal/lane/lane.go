@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/flashsale-api/flashsale/internal/budget"
 )
 
 const (
@@ -92,7 +94,7 @@ func End[J any](tickets []*Ticket[J], err error) {
 }
 
 // NewLanes makes lanes whose batches work does. A job waits at most maxAge for its
-// batch to start.
+// batch to start, and no longer than its request's budget.
 func NewLanes[K comparable, J any](work Work[K, J], meter Meter, maxAge time.Duration) *Lanes[K, J] {
 	return &Lanes[K, J]{work: work, meter: meter, maxAge: maxAge, lanes: map[K]*queue[J]{}}
 }
@@ -106,7 +108,7 @@ func (l *Lanes[K, J]) Do(ctx context.Context, key K, job J) error {
 		l.meter.Overloaded()
 		return ErrOverloaded
 	}
-	timer := time.NewTimer(l.maxAge)
+	timer := time.NewTimer(budget.Left(ctx, l.maxAge))
 	defer timer.Stop()
 	for {
 		select {

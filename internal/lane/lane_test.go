@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/budget"
 )
 
 // gauge is a meter that sums up.
@@ -158,6 +160,24 @@ func TestJobThatWaitedTooLongIsOverloadedAndNotDone(t *testing.T) {
 		h.release <- nil
 		require.NoError(t, <-fresh)
 		assert.Equal(t, [][]int{{1}, {3}}, h.started)
+		h.requireIdle(t)
+	})
+}
+
+// A job waits for its batch to start no longer than its request may begin things; for
+// the end of one that has started it waits.
+func TestJobThatDidNotStartWithinItsBudgetIsOverloadedAndNotDone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall()
+		began := time.Now()
+		started := h.send(budget.Within(t.Context(), maxAge/3), 1)
+		late := h.send(budget.Within(t.Context(), maxAge/3), 2)
+		require.ErrorIs(t, <-late, ErrOverloaded)
+		assert.Equal(t, maxAge/3, time.Since(began))
+		h.release <- nil
+		require.NoError(t, <-started)
+		assert.Equal(t, [][]int{{1}}, h.started)
 		h.requireIdle(t)
 	})
 }

@@ -89,6 +89,15 @@ func classify(err error) error {
 	}
 }
 
+// tooLate is what a client sees whose request has waited for so long that nothing more
+// begins for it.
+func tooLate() error {
+	return &sale.Error{
+		Code: sale.CodeOverloaded, RetryAfter: retryAfter,
+		Detail: "The request waited too long for its turn. Nothing was done; try again.",
+	}
+}
+
 // isKnown says that it was decided already what a client may see.
 func isKnown(err error) bool {
 	var known *sale.Error

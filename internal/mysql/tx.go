@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 )
 
 // DefaultTimeout is how long an operation may take up to its COMMIT. With it nobody
@@ -66,8 +67,12 @@ type Settle func(ctx context.Context, q store.DBTX) (bool, error)
 // lost a deadlock or a lock wait. The caller's going away does not end it, time
 // does. When the answer to COMMIT is lost, settle finds the outcome out; nil when
 // nobody can tell. Errors that clients may see are *sale.Error: unavailable and
-// overloaded when nothing was done, outcome_unknown when that is not known.
+// overloaded when nothing was done, outcome_unknown when that is not known. Nothing
+// begins for a request whose budget is spent.
 func (db *DB) Tx(ctx context.Context, settle Settle, work func(ctx context.Context, tx *Tx) error) error {
+	if budget.Spent(ctx) {
+		return tooLate()
+	}
 	if err := db.doubt.clear(ctx, db.probe); err != nil {
 		return Unavailable(err)
 	}
@@ -217,6 +222,9 @@ func pause(ctx context.Context, retry int) {
 // Read runs reads outside of a transaction, each seeing what is committed. Its
 // errors are those of Tx that say that nothing was done.
 func (db *DB) Read(ctx context.Context, read func(ctx context.Context, q store.DBTX) error) error {
+	if budget.Spent(ctx) {
+		return tooLate()
+	}
 	if err := db.doubt.clear(ctx, db.probe); err != nil {
 		return Unavailable(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/testenv"
@@ -63,6 +64,27 @@ func TestCallerWhoGoesAwayDoesNotEndATransactionOrARead(t *testing.T) {
 		_, err := incremented(ctx, q)
 		return err
 	}))
+}
+
+func TestNothingBeginsForARequestWhoseBudgetIsSpent(t *testing.T) {
+	db, _ := counters(t)
+	spent := budget.Within(t.Context(), 0)
+	requireCode(t, db.Tx(spent, nil, incrementOne), sale.CodeOverloaded)
+	requireCode(t, db.Read(spent, func(context.Context, store.DBTX) error {
+		t.Error("a read has begun")
+		return nil
+	}), sale.CodeOverloaded)
+	assert.Zero(t, value(t, db, 1))
+}
+
+func TestTransactionThatHasBegunOutlivesItsBudget(t *testing.T) {
+	db, _ := counters(t)
+	ctx := budget.Within(t.Context(), time.Second)
+	require.NoError(t, db.Tx(ctx, nil, func(inner context.Context, tx *mysql.Tx) error {
+		require.Eventually(t, func() bool { return budget.Spent(ctx) }, testenv.Timeout, time.Millisecond)
+		return incrementOne(inner, tx)
+	}))
+	assert.Equal(t, 1, value(t, db, 1))
 }
 
 func TestLostAnswerToACommitThatTookPlaceIsASuccessOnce(t *testing.T) {

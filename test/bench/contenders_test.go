@@ -90,6 +90,7 @@ func newAPI(operations server.StrictServerInterface) (http.Handler, error) {
 	api, err := httpapi.New(httpapi.Config{
 		Operations:         operations,
 		Verifier:           verifier,
+		Budget:             mysql.DefaultTimeout,
 		Ready:              func(context.Context) httpapi.Readiness { return httpapi.Readiness{Ready: true} },
 		UnknownOrderStatus: http.StatusNotFound,
 		Log:                log,

@@ -33,11 +33,11 @@ func wallClock() map[string]string {
 	return map[string]string{
 		"cmd/flashsale/demo.go setUp":                        dates,
 		"cmd/flashsale/demo.go printWebhook":                 signs,
-		"internal/action/batch.go serveBatch":                measures,
-		"internal/action/batch.go attempt":                   measures,
 		"internal/action/batch_payments.go payable":          measures, // how long the event has waited here
-		"internal/action/create_hold.go reserveInTurn":       measures,
 		"internal/action/process_payment.go Do":              measures, // how long the event has waited here
+		"internal/budget/budget.go Within":                   measures,
+		"internal/budget/budget.go Left":                     measures,
+		"internal/budget/budget.go Spent":                    measures,
 		"internal/cache/cache.go Get":                        keeps,
 		"internal/cache/cache.go Put":                        keeps,
 		"internal/cache/cache.go fly":                        measures,

@@ -48,13 +48,24 @@ func (s *Server) Fill(folder string) {
 // Free gives back the space that Fill took.
 func (s *Server) Free(folder string) {
 	s.tb.Helper()
-	s.run("rm " + folder + "/filler")
+	s.run("rm " + folder + "/filler && touch " + folder + "/freed")
+}
+
+// WritesAgain says whether anything in a folder was written since Free.
+func (s *Server) WritesAgain(folder string) bool {
+	s.tb.Helper()
+	return s.status("test -n \"$(find "+folder+" -type f -newer "+folder+"/freed)\"") == 0
 }
 
 // run runs a shell's command within the server's container.
 func (s *Server) run(command string) {
 	s.tb.Helper()
+	require.Zero(s.tb, s.status(command), command)
+}
+
+func (s *Server) status(command string) int {
+	s.tb.Helper()
 	status, _, err := s.container.Exec(s.tb.Context(), []string{"sh", "-c", command})
 	require.NoError(s.tb, err)
-	require.Zero(s.tb, status, command)
+	return status
 }

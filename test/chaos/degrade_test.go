@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// latestAnswer is far above what the service promises, four operation timeouts: the
+	// latestAnswer is above what the service promises, five operation timeouts: the
 	// machine may be busy.
 	latestAnswer = 10 * time.Second
 	// recoveryLimit is when the service has to be well again after a cause is gone.
-	recoveryLimit = 30 * time.Second
+	recoveryLimit = 10 * time.Second
 	// suffered is how many exchanges a cause lasts.
 	suffered = 80
 	// refused is how many of them are at least, where changes cannot be made.
@@ -38,7 +38,6 @@ type degradation struct {
 	begin func(s *season) (end func())
 	// refuses says that changes cannot be made, spares that reads go on.
 	refuses, spares bool
-	limit           time.Duration // of the recovery, 0: recoveryLimit
 }
 
 // What is wrong with MySQL or Redis shows as answers of the contract, 503 at worst, and
@@ -178,10 +177,6 @@ func (w *watch) recover(d degradation) {
 	w.Helper()
 	w.begin("after: " + d.name)
 	start := time.Now()
-	limit := d.limit
-	if limit == 0 {
-		limit = recoveryLimit
-	}
 	require.Eventually(w, func() bool {
 		for _, p := range w.fleet.processes {
 			reply, err := p.api.GetReadinessWithResponse(w.Context())
@@ -190,6 +185,6 @@ func (w *watch) recover(d degradation) {
 			}
 		}
 		return w.count(http.StatusCreated) > 0
-	}, limit, pollPause, w.cause)
+	}, recoveryLimit, pollPause, w.cause)
 	w.log(", well after " + time.Since(start).Round(time.Millisecond).String())
 }

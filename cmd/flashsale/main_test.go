@@ -36,6 +36,8 @@ const (
 	secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 	// patience is what a test waits for something that has to come, before it fails.
 	patience = time.Minute
+	// pollGap lies between two looks for it.
+	pollGap = 50 * time.Millisecond
 )
 
 func TestMain(m *testing.M) {
@@ -58,7 +60,7 @@ func program(ctx context.Context, t *testing.T, settings []string, args ...strin
 	require.NoError(t, err)
 	cmd := exec.CommandContext(ctx, executable, args...)
 	cmd.Env = append([]string{actAs + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, settings...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	return cmd
 }
 
@@ -432,8 +434,7 @@ func TestHealthcheckAsksTheServerOnThisMachine(t *testing.T) {
 	settings, db := database(t)
 	api, _, stop := server(t, settings)
 	addr := app.EnvAddr + "=" + strings.TrimPrefix(api, "http://")
-	r := run(t, []string{addr}, "healthcheck")
-	assert.Equal(t, exitFine, r.code, r.err)
+	require.Eventually(t, func() bool { return run(t, []string{addr}, "healthcheck").code == exitFine }, patience, pollGap)
 	_, err := db.ExecContext(t.Context(), "UPDATE schema_migrations SET version = version - 1")
 	require.NoError(t, err)
 	assert.Equal(t, exitFailed, run(t, []string{addr}, "healthcheck").code, "up, but not ready")

@@ -127,6 +127,29 @@ type view struct {
 	holds   map[sale.HoldID]bool
 	keys    map[[claimBytes]byte]bool
 	counts  map[string]count // of customers, where the product has a limit
+
+	verdicts map[question]error // that were found, of a product without a limit
+}
+
+// question is all that a verdict depends on, where customers are not told apart.
+type question struct {
+	quantity int64
+	release  bool
+}
+
+// decide is the verdict on a wish of this batch's. Those who ask for the same get one and
+// the same, which is then encoded once.
+func (v *view) decide(w *wish, release bool) error {
+	if v.counts != nil {
+		return v.of(w).decide(w, release)
+	}
+	asked := question{w.Lines[0].Quantity, release}
+	verdict, known := v.verdicts[asked]
+	if !known {
+		verdict = v.product.decide(w, release)
+		v.verdicts[asked] = verdict
+	}
+	return verdict
 }
 
 // answer ends every wish that needs no write. With release, those that giving back
@@ -139,7 +162,7 @@ func (b *batch) answer(v *view, release bool) {
 			ticket.Done(errTaken)
 			continue
 		}
-		if err := v.of(w).decide(w, release); err != nil && !errors.Is(err, errOverdue) {
+		if err := v.decide(w, release); err != nil && !errors.Is(err, errOverdue) {
 			ticket.Done(err)
 			continue
 		}
@@ -223,7 +246,7 @@ func distinct(texts []string) []string {
 // look is CreateHold's look for a whole batch: one statement each for the two kinds
 // of keys, the product and the customers, where there is any.
 func (b *batch) look(ctx context.Context) (*view, error) {
-	v := &view{product: sight{}}
+	v := &view{product: sight{}, verdicts: map[question]error{}}
 	err := b.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {
 		if err := b.findTaken(ctx, q, v); err != nil {
 			return err

@@ -2,10 +2,7 @@ package httpapi
 
 import (
 	"crypto/rand"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"strings"
 	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
@@ -26,23 +23,18 @@ const (
 // door lets a bounded crowd in. Who finds it full is told so before anything of the
 // request is read, at the least cost: with prepared bytes and without a log line.
 type door struct {
-	next       http.Handler
-	meter      Meter
-	inside     atomic.Int64
-	head, tail []byte // of the problem, around the request's id
+	next    http.Handler
+	meter   Meter
+	inside  atomic.Int64
+	problem preparedProblem
 }
 
 func newDoor(next http.Handler, meter Meter, kind problemKind) (*door, error) {
-	const id = "REQUEST-ID"
-	body, err := json.Marshal(newProblem(id, "", overcrowded(), kind))
+	problem, err := prepareProblem(overcrowded(), kind)
 	if err != nil {
-		return nil, fmt.Errorf("prepare the door's problem: %w", err)
+		return nil, err
 	}
-	head, tail, found := strings.Cut(string(body), id)
-	if !found {
-		return nil, fmt.Errorf("prepare the door's problem: no instance in %s", body)
-	}
-	return &door{next: next, meter: meter, head: []byte(head), tail: []byte(tail)}, nil
+	return &door{next: next, meter: meter, problem: problem}, nil
 }
 
 func overcrowded() *sale.Error {
@@ -75,9 +67,9 @@ func (d *door) refuse(w http.ResponseWriter, r *http.Request) {
 	header.Set(echo.HeaderCacheControl, "no-store")
 	header.Set(echo.HeaderRetryAfter, retryAfter(http.StatusServiceUnavailable, defaultRetryAfter))
 	w.WriteHeader(http.StatusServiceUnavailable)
-	body := make([]byte, 0, len(d.head)+len(id)+len(d.tail))
-	body = append(append(append(body, d.head...), id...), d.tail...)
-	// Who does not wait for the answer needs none.
+	// An id that has come in a header is a text, and who does not wait for the answer
+	// needs none.
+	body, _ := d.problem.answer(id)
 	_, _ = w.Write(body)
 	d.meter.RequestServed(holdsOperation, http.MethodPost, http.StatusServiceUnavailable, 0)
 }

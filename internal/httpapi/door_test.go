@@ -33,6 +33,13 @@ func TestFullDoorRefusesHoldsWithAProblemOfTheContract(t *testing.T) {
 	assert.Equal(t, int64(maxHoldsInside), d.inside.Load(), "who was refused is not inside")
 }
 
+func TestFullDoorRepeatsAnyRequestIDWithinJSON(t *testing.T) {
+	d, _ := crowded(t, http.NotFoundHandler())
+	const id = `a"quoted"\id,<of>&"instance":"x"`
+	w := serve(d, request(t, http.MethodPost, holdsPath, "{}", "X-Request-Id", id))
+	assert.Equal(t, id, requireProblem(t, w, http.StatusServiceUnavailable, "overloaded").Instance)
+}
+
 func TestFullDoorLetsEverythingElsePass(t *testing.T) {
 	d, _ := crowded(t, http.NotFoundHandler())
 	for _, r := range []*http.Request{

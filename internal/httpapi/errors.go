@@ -52,13 +52,21 @@ func (h *handlers) writeProblem(err error, c echo.Context) {
 		header.Set(echo.HeaderAllow, allowedMethods(c))
 	}
 	header.Set(echo.HeaderCacheControl, "no-store")
-	body, err := json.Marshal(newProblem(telemetry.RequestID(c.Request().Context()), c.Param("product_id"), failure, kind))
+	body, err := h.encodeProblem(c, failure, kind)
 	if err == nil {
 		err = c.Blob(kind.status, problemMediaType, body)
 	}
 	if err != nil {
 		h.Log.DebugContext(c.Request().Context(), "http.problem_not_written", slog.Any("error", err))
 	}
+}
+
+func (h *handlers) encodeProblem(c echo.Context, failure *sale.Error, kind problemKind) ([]byte, error) {
+	id, productID := telemetry.RequestID(c.Request().Context()), c.Param("product_id")
+	if len(failure.Lines) > 0 && productID == "" {
+		return h.refusals.encode(id, failure, kind)
+	}
+	return json.Marshal(newProblem(id, productID, failure, kind))
 }
 
 // classify finds the failure that a client may see in err.

@@ -82,6 +82,7 @@ type handlers struct {
 	Config
 	problems map[sale.Code]problemKind
 	encoded  *encodedProducts
+	refusals refusals
 }
 
 var _ server.StrictServerInterface = (*handlers)(nil)

@@ -38,12 +38,15 @@ type claim struct {
 }
 
 // newClaim hashes the scope of a key (operation and the thing it is about) and
-// what was asked.
+// what was asked: bytes as they are, all else as JSON.
 func newClaim(operation, subject, key string, asked any) (claim, error) {
 	var c claim
-	body, err := json.Marshal(asked)
-	if err != nil {
-		return c, fmt.Errorf("fingerprinting a request: %w", err)
+	body, ready := asked.([]byte)
+	if !ready {
+		var err error
+		if body, err = json.Marshal(asked); err != nil {
+			return c, fmt.Errorf("fingerprinting a request: %w", err)
+		}
 	}
 	fingerprint := sha256.Sum256(body)
 	copy(c.fingerprint[:], fingerprint[:])

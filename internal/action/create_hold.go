@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,9 +64,19 @@ func newWish(in CreateHoldInput) (*wish, error) {
 		return w, nil
 	}
 	w.id = sale.NewHoldID(sale.Home(w.Lines))
-	claim, err := newClaim("createHold", "", in.Key, []any{in.CustomerID, w.Lines})
+	claim, err := newClaim("createHold", "", in.Key, w.asked())
 	w.claim = claim
 	return w, err
+}
+
+// asked is what tells two wishes apart. Their number and length keep lines from reading as
+// a part of the customer's name.
+func (w *wish) asked() []byte {
+	asked := binary.AppendUvarint(nil, uint64(len(w.Lines)))
+	for _, line := range w.Lines {
+		asked = binary.BigEndian.AppendUint64(append(asked, line.ProductID[:]...), uint64(line.Quantity)) //nolint:gosec // as bits
+	}
+	return append(asked, w.CustomerID...)
 }
 
 func (a *CreateHold) make(ctx context.Context, w *wish) (Result[HoldView], error) {

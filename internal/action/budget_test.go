@@ -15,12 +15,20 @@ import (
 )
 
 func TestRequestWhoseBudgetIsSpentIsOverloadedAndDoesNothing(t *testing.T) {
-	s := setup(t)
-	p := s.product(10)
+	bothPaths(t, refuseSpent)
+}
+
+func refuseSpent(t *testing.T, s *shop) {
+	t.Helper()
+	p, other := s.product(10), s.product(10)
 	hold, order := s.hold("ann", line(p, 1)), s.ordered("ann", line(p, 1))
 	for name, do := range map[string]func(ctx context.Context) error{
 		"create hold": func(ctx context.Context) error {
 			_, err := s.CreateHold.Do(ctx, keyedWish("k", "ann", line(p, 1)))
+			return err
+		},
+		"create hold of two": func(ctx context.Context) error {
+			_, err := s.CreateHold.Do(ctx, wish("ann", line(p, 1), line(other, 1)))
 			return err
 		},
 		"release hold": func(ctx context.Context) error {

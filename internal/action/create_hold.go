@@ -253,6 +253,9 @@ func (a *CreateHold) cached(ctx context.Context, w *wish) (terms, bool, error) {
 	t := make(terms, len(w.Lines))
 	enough := true
 	for _, line := range w.Lines {
+		if budget.Spent(ctx) {
+			return nil, false, contended()
+		}
 		product, _, err := a.known(ctx, line.ProductID)
 		if errors.Is(err, &sale.Error{Code: sale.CodeProductNotFound}) {
 			// The look names every line whose product is missing.

@@ -2,8 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -18,16 +21,33 @@ type measured struct {
 	left time.Duration
 }
 
-func (m *measured) GetLiveness(ctx context.Context, _ server.GetLivenessRequestObject) (server.GetLivenessResponseObject, error) {
-	m.left = budget.Left(ctx, 2*time.Hour)
-	return server.GetLiveness200JSONResponse{}, nil
+func (m *measured) CreateOrder(ctx context.Context, _ server.CreateOrderRequestObject) (server.CreateOrderResponseObject, error) {
+	m.left = budget.Left(ctx, time.Hour)
+	return server.CreateOrder201JSONResponse{}, nil
 }
 
-func TestEachRequestHasItsBudget(t *testing.T) {
-	for configured, want := range map[time.Duration]time.Duration{0: 2 * time.Hour, time.Hour: time.Hour} {
-		cfg, operations := testConfig(t), &measured{}
-		cfg.Operations, cfg.Budget = operations, configured
-		assert.Equal(t, http.StatusOK, serve(newAPI(t, cfg), request(t, http.MethodGet, "/livez", "")).Code)
-		assert.InDelta(t, want, operations.left, float64(time.Minute), configured)
+// late is a body that takes its time.
+type late struct {
+	io.Reader
+	pause time.Duration
+}
+
+func (l late) Read(p []byte) (int, error) {
+	time.Sleep(l.pause)
+	return l.Reader.Read(p)
+}
+
+func TestEachRequestHasItsBudgetFromWhenItsBodyIsThere(t *testing.T) {
+	for configured, want := range map[time.Duration]time.Duration{0: time.Hour, time.Minute: time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg, operations := testConfig(t), &measured{}
+			cfg.Operations, cfg.Budget = operations, configured
+			body := `{"hold_id":"hold_00000000000000000000000000"}`
+			r := request(t, http.MethodPost, "/api/orders", body, "Content-Type", "application/json")
+			r.Body = io.NopCloser(late{strings.NewReader(body), 2 * time.Minute})
+			w := serve(newAPI(t, cfg), r)
+			assert.Equal(t, http.StatusCreated, w.Code, w.Body.String())
+			assert.Equal(t, want, operations.left)
+		})
 	}
 }

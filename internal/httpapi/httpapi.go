@@ -107,7 +107,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	operations, err := newOperations(doc)
+	operations, err := newOperations(doc, cfg.Budget)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/telemetry"
 )
 
@@ -62,7 +61,7 @@ func newExchange(ctx context.Context) *exchange {
 	return &exchange{Context: ctx, operation: otherOperation}
 }
 
-// identify gives the request its id, in its context and in the answer, and its budget.
+// identify gives the request its id, in its context and in the answer.
 func (h *handlers) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -70,11 +69,7 @@ func (h *handlers) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		header := c.Response().Header()
 		header.Set(echo.HeaderXRequestID, id)
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
-		ctx := telemetry.WithRequestID(r.Context(), id)
-		if h.Budget > 0 {
-			ctx = budget.Within(ctx, h.Budget)
-		}
-		c.SetRequest(r.WithContext(newExchange(ctx)))
+		c.SetRequest(r.WithContext(newExchange(telemetry.WithRequestID(r.Context(), id))))
 		return next(c)
 	}
 }

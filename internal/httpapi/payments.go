@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/server"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
@@ -24,6 +25,9 @@ func (h *handlers) ReceivePaymentWebhook(ctx context.Context, request server.Rec
 	event, err := h.Verifier.Verify(signatureHeader(request.Params), body, time.Now())
 	if err != nil {
 		return nil, err
+	}
+	if h.Budget > 0 {
+		ctx = budget.Within(ctx, h.Budget)
 	}
 	result, err := h.Actions.ProcessPayment.Do(ctx, event)
 	if err != nil {

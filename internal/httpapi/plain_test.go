@@ -15,7 +15,7 @@ func allOperations(tb testing.TB) []*operation {
 	tb.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(api.Spec)
 	require.NoError(tb, err)
-	operations, err := newOperations(doc)
+	operations, err := newOperations(doc, 0)
 	require.NoError(tb, err)
 	return operations
 }

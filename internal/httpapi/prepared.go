@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/flashsale-api/flashsale/internal/sale"
@@ -33,26 +34,25 @@ func (p preparedProblem) answer(id string) ([]byte, error) {
 	return append(body, p.tail...), err
 }
 
-// refusals keeps the last refusal of lines that was answered, encoded: a crowd that
-// comes too late is refused with one and the same, a batch at a time.
-type refusals struct {
-	last atomic.Pointer[preparedRefusal]
-}
+// refusals remembers the last refusal of lines. A crowd that comes too late is refused
+// with one and the same, a batch at a time: whoever gets it second has it prepared.
+type refusals struct{ last atomic.Pointer[repeated] }
 
-type preparedRefusal struct {
-	of *sale.Error
-	preparedProblem
+type repeated struct {
+	failure *sale.Error
+	prepare func() (preparedProblem, error)
 }
 
 // encode gives the JSON of a refusal of lines.
 func (r *refusals) encode(id string, failure *sale.Error, kind problemKind) ([]byte, error) {
-	if last := r.last.Load(); last != nil && last.of == failure {
-		return last.answer(id)
+	last := r.last.Load()
+	if last == nil || last.failure != failure {
+		r.last.Store(&repeated{failure, sync.OnceValues(func() (preparedProblem, error) { return prepareProblem(failure, kind) })})
+		return json.Marshal(newProblem(id, "", failure, kind))
 	}
-	prepared, err := prepareProblem(failure, kind)
+	prepared, err := last.prepare()
 	if err != nil {
 		return nil, err
 	}
-	r.last.Store(&preparedRefusal{of: failure, preparedProblem: prepared})
 	return prepared.answer(id)
 }

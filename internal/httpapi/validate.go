@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
 
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
@@ -37,6 +39,7 @@ type operation struct {
 	bodies     map[string]body // by media type; nil: no body
 	raw        bool            // the body is for the handler alone
 	stream     bool            // its success does not end by itself
+	budget     time.Duration   // of each request to begin things; 0: not bounded
 	options    *openapi3filter.Options
 	schema     []openapi3.SchemaValidationOption
 }
@@ -54,15 +57,18 @@ type parameter struct {
 	plain   plainText // nil: none
 }
 
-// newOperations reads all operations of the contract.
-func newOperations(doc *openapi3.T) ([]*operation, error) {
+// newOperations reads all operations of the contract, whose requests get so much time
+// to begin things.
+func newOperations(doc *openapi3.T, limit time.Duration) ([]*operation, error) {
 	var operations []*operation
 	for path, item := range doc.Paths.Map() {
 		for method, spec := range item.Operations() {
 			if spec.OperationID == "" {
 				return nil, fmt.Errorf("%s %s has no operationId", method, path)
 			}
-			operations = append(operations, newOperation(item, spec))
+			op := newOperation(item, spec)
+			op.budget = limit
+			operations = append(operations, op)
 		}
 	}
 	return operations, nil
@@ -130,6 +136,12 @@ func (op *operation) check(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		if op.stream {
 			defer beginStream(c)()
+		}
+		// From here on: a client that sends its body slowly has lost nothing of it. That
+		// of a raw one is still to be read.
+		if op.budget > 0 && !op.raw {
+			known := exchangeOf(c)
+			known.Context = budget.Within(known.Context, op.budget)
 		}
 		return next(c)
 	}

@@ -104,7 +104,7 @@ func NewLanes[K comparable, J any](work Work[K, J], meter Meter, maxAge time.Dur
 // that ends first: a job whose batch had started is done nevertheless.
 func (l *Lanes[K, J]) Do(ctx context.Context, key K, job J) error {
 	ticket := &Ticket[J]{Job: job, ctx: ctx, since: time.Now(), done: make(chan error, 1)}
-	if !l.join(key, ticket) {
+	if budget.Spent(ctx) || !l.join(key, ticket) {
 		l.meter.Overloaded()
 		return ErrOverloaded
 	}

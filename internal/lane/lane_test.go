@@ -182,6 +182,16 @@ func TestJobThatDidNotStartWithinItsBudgetIsOverloadedAndNotDone(t *testing.T) {
 	})
 }
 
+func TestJobWhoseBudgetIsSpentDoesNotStartAnIdleLane(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall()
+		require.ErrorIs(t, <-h.send(budget.Within(t.Context(), 0), 1), ErrOverloaded)
+		assert.Empty(t, h.started)
+		h.requireIdle(t)
+	})
+}
+
 func TestJobWhoseOwnerLeftIsNotDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -89,12 +89,15 @@ func classify(err error) error {
 	}
 }
 
+// errSpent is for logs.
+var errSpent = errors.New("the time that the request had to begin things is over")
+
 // tooLate is what a client sees whose request has waited for so long that nothing more
 // begins for it.
 func tooLate() error {
 	return &sale.Error{
-		Code: sale.CodeOverloaded, RetryAfter: retryAfter,
-		Detail: "The request waited too long for its turn. Nothing was done; try again.",
+		Code: sale.CodeOverloaded, RetryAfter: retryAfter, Cause: errSpent,
+		Detail: "The request waited too long for its turn and did nothing. Try again, with the same key where there was one.",
 	}
 }
 

@@ -49,8 +49,8 @@ const (
 	retryPause = 4 * time.Millisecond
 )
 
-// errCommitUnanswered says that the server owes the answer to a COMMIT.
-var errCommitUnanswered = errors.New("no answer to COMMIT in time")
+// errUnanswered says that the server owes the answer to a COMMIT or a ROLLBACK.
+var errUnanswered = errors.New("no answer to the transaction's end in time")
 
 // Tx is a running transaction and the one instant that it goes by, the database's
 // clock at its start. Queries of gen/store take it as their DBTX.
@@ -91,7 +91,7 @@ func (db *DB) Tx(ctx context.Context, settle Settle, work func(ctx context.Conte
 // verdict remembers what an error says about the server, then classifies it. What
 // is known already stays: an unknown outcome is not made 'nothing was done'.
 func (db *DB) verdict(ctx context.Context, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errCommitUnanswered) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errUnanswered) {
 		db.doubt.raise()
 		if isKnown(err) {
 			return err
@@ -116,9 +116,7 @@ func (db *DB) once(
 	}
 	defer func() {
 		if err != nil {
-			// The error that ended the work says more than a failed rollback, which
-			// only means that the connection is gone and the server rolls back.
-			_ = sqlTx.Rollback()
+			db.undo(sqlTx, start.Add(db.timeouts.commit))
 		}
 	}()
 	instant, err := store.New().Instant(ctx, sqlTx)
@@ -137,7 +135,7 @@ func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, connectio
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("before the commit: %w", err)
 	}
-	err := answered(tx, start.Add(db.timeouts.commit))
+	err := answered(tx.Commit, start.Add(db.timeouts.commit))
 	if err == nil || IsContention(err) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -156,18 +154,26 @@ func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, connectio
 	}
 }
 
-// answered commits and waits for the answer until the deadline. The driver gives up
-// on its own a little later, and the connection with it.
-func answered(tx *sql.Tx, deadline time.Time) error {
+// undo rolls back. The error that ended the work says more than a failed rollback, which
+// only means that the connection is gone and the server rolls back.
+func (db *DB) undo(tx *sql.Tx, deadline time.Time) {
+	if errors.Is(answered(tx.Rollback, deadline), errUnanswered) {
+		db.doubt.raise()
+	}
+}
+
+// answered ends a transaction and waits for the answer until the deadline. The driver
+// gives up on its own a little later, and the connection with it.
+func answered(end func() error, deadline time.Time) error {
 	answer := make(chan error, 1)
-	go func() { answer <- tx.Commit() }()
+	go func() { answer <- end() }()
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
 	case err := <-answer:
 		return err
 	case <-timer.C:
-		return errCommitUnanswered
+		return errUnanswered
 	}
 }
 

@@ -51,21 +51,21 @@ func (s *Server) Free(folder string) {
 	s.run("rm " + folder + "/filler && touch " + folder + "/freed")
 }
 
-// WritesAgain says whether anything in a folder was written since Free.
+// WritesAgain says whether anything in a folder is seen to be written since Free.
 func (s *Server) WritesAgain(folder string) bool {
-	s.tb.Helper()
-	return s.status("test -n \"$(find "+folder+" -type f -newer "+folder+"/freed)\"") == 0
+	status, err := s.status("test -n \"$(find " + folder + " -type f -newer " + folder + "/freed)\"")
+	return err == nil && status == 0
 }
 
 // run runs a shell's command within the server's container.
 func (s *Server) run(command string) {
 	s.tb.Helper()
-	require.Zero(s.tb, s.status(command), command)
+	status, err := s.status(command)
+	require.NoError(s.tb, err)
+	require.Zero(s.tb, status, command)
 }
 
-func (s *Server) status(command string) int {
-	s.tb.Helper()
+func (s *Server) status(command string) (int, error) {
 	status, _, err := s.container.Exec(s.tb.Context(), []string{"sh", "-c", command})
-	require.NoError(s.tb, err)
-	return status
+	return status, err
 }

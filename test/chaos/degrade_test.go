@@ -22,7 +22,7 @@ const (
 	// machine may be busy.
 	latestAnswer = 10 * time.Second
 	// recoveryLimit is when the service has to be well again after a cause is gone.
-	recoveryLimit = 10 * time.Second
+	recoveryLimit = 30 * time.Second
 	// suffered is how many exchanges a cause lasts.
 	suffered = 80
 	// refused is how many of them are at least, where changes cannot be made.

@@ -23,9 +23,6 @@ const (
 	// backlogGrace is how long after its end an open load still sends what was
 	// due before.
 	backlogGrace = time.Second
-	// tick is the step in which an open load sends: a timer for each request would take
-	// the very processors that are being measured. The wait for the step counts.
-	tick = time.Millisecond
 )
 
 var (
@@ -220,7 +217,7 @@ func (r *race) next() (intended time.Time, more bool) {
 	if intended.After(r.to) {
 		return intended, false
 	}
-	time.Sleep(time.Until(r.start.Add(intended.Sub(r.start).Truncate(tick) + tick)))
+	time.Sleep(time.Until(intended))
 	return intended, true
 }
 

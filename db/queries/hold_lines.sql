@@ -37,25 +37,26 @@ SELECT product_id FROM hold_lines WHERE id = ? ORDER BY product_id;
 -- unpaid orders, and in orders that stay paid. Overdue ones count until they are
 -- given back, since an order, an extension or a payment that came in time may still
 -- keep them: `overdue` says how many of the units these are. Nobody adds to them
--- while the caller holds the product's row.
+-- while the caller holds the product's row. By the customers' index: see LockHolds. The
+-- alternative keeps MySQL from joining all orders instead of looking up a few.
 SELECT hold_lines.customer_id,
        CAST(SUM(hold_lines.quantity) AS SIGNED) AS units,
        CAST(SUM(IF(hold_lines.state <> 'sold' AND hold_lines.due_at <= NOW(6), hold_lines.quantity, 0)) AS SIGNED) AS overdue
-FROM hold_lines
+FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE hold_lines.product_id = sqlc.arg(product_id)
   AND hold_lines.customer_id IN (sqlc.slice('customers'))
   AND hold_lines.state IN ('held', 'pending', 'sold')
-  AND NOT EXISTS (SELECT 1 FROM orders
-                  WHERE orders.id = hold_lines.id AND hold_lines.state = 'sold'
-                    AND (orders.refund_due_at IS NOT NULL OR orders.refunded_at IS NOT NULL))
+  AND (hold_lines.state <> 'sold'
+    OR NOT EXISTS (SELECT 1 FROM orders
+                   WHERE orders.id = hold_lines.id AND (orders.refund_due_at IS NOT NULL OR orders.refunded_at IS NOT NULL)))
 GROUP BY hold_lines.customer_id;
 
 -- name: OverdueLinesOf :many
 -- The overdue lines of some customers, those of one hold left out. The caller holds
 -- the product's row. Rows that somebody else is working on are left out: they are
--- just being paid, ordered or extended.
+-- just being paid, ordered or extended. By the customers' index: see LockHolds.
 SELECT id, position, quantity, state
-FROM hold_lines
+FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE product_id = sqlc.arg(product_id)
   AND customer_id IN (sqlc.slice('customers'))
   AND state IN ('held', 'pending')
@@ -118,27 +119,31 @@ WHERE (SELECT h.due_at FROM hold_lines AS h
 ORDER BY products.id;
 
 -- name: LockHolds :many
--- LockHold for many holds, in the order of their ids.
-SELECT * FROM hold_lines WHERE id IN (sqlc.slice('ids')) ORDER BY id, position FOR UPDATE;
+-- LockHold for many holds, in the order of their ids. By primary key, as all that is for
+-- many holds: of 200 ids and more MySQL believes its statistics, and by those of a table
+-- that has just filled it reads, and locks, all of it.
+SELECT * FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) ORDER BY id, position FOR UPDATE;
 
 -- name: OrderHolds :execrows
 -- Makes holds' lines those of unpaid orders, each due when its own payment window
--- ends.
-UPDATE hold_lines
+-- ends. By primary key: see LockHolds.
+UPDATE hold_lines FORCE INDEX (PRIMARY)
 SET state = 'pending', due_at = sqlc.arg(now) + INTERVAL payment_window_seconds SECOND
 WHERE id IN (sqlc.slice('ids')) AND state = 'held';
 
 -- name: SellHolds :exec
--- SellLines for many orders; UnsoldLines then says whether all were still pending.
-UPDATE hold_lines SET state = 'sold' WHERE id IN (sqlc.slice('ids')) AND state = 'pending';
+-- SellLines for many orders; UnsoldLines then says whether all were still pending. By
+-- primary key: see LockHolds.
+UPDATE hold_lines FORCE INDEX (PRIMARY) SET state = 'sold' WHERE id IN (sqlc.slice('ids')) AND state = 'pending';
 
 -- name: UnsoldLines :one
--- How many lines of these orders are not sold, this transaction's own changes seen.
-SELECT COUNT(*) FROM hold_lines WHERE id IN (sqlc.slice('ids')) AND state <> 'sold';
+-- How many lines of these orders are not sold, this transaction's own changes seen. By
+-- primary key: see LockHolds.
+SELECT COUNT(*) FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) AND state <> 'sold';
 
 -- name: LinesOfHolds :many
--- GetLines for many orders, each one's in its own order.
-SELECT * FROM hold_lines WHERE id IN (sqlc.slice('ids')) ORDER BY id, position;
+-- GetLines for many orders, each one's in its own order. By primary key: see LockHolds.
+SELECT * FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) ORDER BY id, position;
 
 -- name: HoldAges :many
 -- The holds between two ids in their order, whatever their state, by their first
@@ -158,13 +163,14 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: EndedHolds :many
 -- Of these holds, those that were to end long ago and never became an order, and how
--- many lines they have. As many as the caller has locked: all went back.
+-- many lines they have. As many as the caller has locked: all went back. By primary key:
+-- see LockHolds; HAVING keeps MySQL from joining all orders.
 SELECT hold_lines.id, COUNT(*) AS line_count
-FROM hold_lines
+FROM hold_lines FORCE INDEX (PRIMARY)
 WHERE hold_lines.id IN (sqlc.slice('ids'))
-  AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.id = hold_lines.id)
 GROUP BY hold_lines.id
-HAVING MAX(hold_lines.expires_at) <= sqlc.arg(before);
+HAVING MAX(hold_lines.expires_at) <= sqlc.arg(before)
+   AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.id = hold_lines.id);
 
 -- name: PurgeHolds :execrows
 -- Deletes holds whose lines the caller has locked. By primary key, so that nobody

@@ -48,9 +48,9 @@ SELECT * FROM orders WHERE id IN (sqlc.slice('ids')) ORDER BY id FOR UPDATE;
 
 -- name: MarkAllPaid :execrows
 -- MarkPaid for many orders, each by the payment that this transaction has just
--- written for it.
-UPDATE orders
-    JOIN payments ON payments.order_id = orders.id
+-- written for it. The order and the indexes are named for the reason that LockHolds has.
+UPDATE orders FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN payments FORCE INDEX (payments_order) ON payments.order_id = orders.id
 SET orders.paid_at = sqlc.arg(paid_at), orders.provider = payments.provider, orders.payment_id = payments.payment_id
 WHERE orders.id IN (sqlc.slice('ids')) AND orders.paid_at IS NULL
   AND payments.provider = sqlc.arg(provider) AND payments.state = 'owns';

@@ -17,13 +17,13 @@ const CustomersUnits = `-- name: CustomersUnits :many
 SELECT hold_lines.customer_id,
        CAST(SUM(hold_lines.quantity) AS SIGNED) AS units,
        CAST(SUM(IF(hold_lines.state <> 'sold' AND hold_lines.due_at <= NOW(6), hold_lines.quantity, 0)) AS SIGNED) AS overdue
-FROM hold_lines
+FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE hold_lines.product_id = ?
   AND hold_lines.customer_id IN (/*SLICE:customers*/?)
   AND hold_lines.state IN ('held', 'pending', 'sold')
-  AND NOT EXISTS (SELECT 1 FROM orders
-                  WHERE orders.id = hold_lines.id AND hold_lines.state = 'sold'
-                    AND (orders.refund_due_at IS NOT NULL OR orders.refunded_at IS NOT NULL))
+  AND (hold_lines.state <> 'sold'
+    OR NOT EXISTS (SELECT 1 FROM orders
+                   WHERE orders.id = hold_lines.id AND (orders.refund_due_at IS NOT NULL OR orders.refunded_at IS NOT NULL)))
 GROUP BY hold_lines.customer_id
 `
 
@@ -42,7 +42,8 @@ type CustomersUnitsRow struct {
 // unpaid orders, and in orders that stay paid. Overdue ones count until they are
 // given back, since an order, an extension or a payment that came in time may still
 // keep them: `overdue` says how many of the units these are. Nobody adds to them
-// while the caller holds the product's row.
+// while the caller holds the product's row. By the customers' index: see LockHolds. The
+// alternative keeps MySQL from joining all orders instead of looking up a few.
 func (q *Queries) CustomersUnits(ctx context.Context, db DBTX, arg CustomersUnitsParams) ([]CustomersUnitsRow, error) {
 	query := CustomersUnits
 	var queryParams []interface{}
@@ -79,11 +80,11 @@ func (q *Queries) CustomersUnits(ctx context.Context, db DBTX, arg CustomersUnit
 
 const EndedHolds = `-- name: EndedHolds :many
 SELECT hold_lines.id, COUNT(*) AS line_count
-FROM hold_lines
+FROM hold_lines FORCE INDEX (PRIMARY)
 WHERE hold_lines.id IN (/*SLICE:ids*/?)
-  AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.id = hold_lines.id)
 GROUP BY hold_lines.id
 HAVING MAX(hold_lines.expires_at) <= ?
+   AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.id = hold_lines.id)
 `
 
 type EndedHoldsParams struct {
@@ -97,7 +98,8 @@ type EndedHoldsRow struct {
 }
 
 // Of these holds, those that were to end long ago and never became an order, and how
-// many lines they have. As many as the caller has locked: all went back.
+// many lines they have. As many as the caller has locked: all went back. By primary key:
+// see LockHolds; HAVING keeps MySQL from joining all orders.
 func (q *Queries) EndedHolds(ctx context.Context, db DBTX, arg EndedHoldsParams) ([]EndedHoldsRow, error) {
 	query := EndedHolds
 	var queryParams []interface{}
@@ -380,10 +382,10 @@ func (q *Queries) InsertHoldLine(ctx context.Context, db DBTX, arg InsertHoldLin
 }
 
 const LinesOfHolds = `-- name: LinesOfHolds :many
-SELECT id, position, product_id, customer_id, quantity, price_amount, currency, state, ended, due_at, expires_at, ttl_seconds, payment_window_seconds, created_at FROM hold_lines WHERE id IN (/*SLICE:ids*/?) ORDER BY id, position
+SELECT id, position, product_id, customer_id, quantity, price_amount, currency, state, ended, due_at, expires_at, ttl_seconds, payment_window_seconds, created_at FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) ORDER BY id, position
 `
 
-// GetLines for many orders, each one's in its own order.
+// GetLines for many orders, each one's in its own order. By primary key: see LockHolds.
 func (q *Queries) LinesOfHolds(ctx context.Context, db DBTX, ids []sale.HoldID) ([]HoldLine, error) {
 	query := LinesOfHolds
 	var queryParams []interface{}
@@ -476,10 +478,12 @@ func (q *Queries) LockHold(ctx context.Context, db DBTX, id sale.HoldID) ([]Hold
 }
 
 const LockHolds = `-- name: LockHolds :many
-SELECT id, position, product_id, customer_id, quantity, price_amount, currency, state, ended, due_at, expires_at, ttl_seconds, payment_window_seconds, created_at FROM hold_lines WHERE id IN (/*SLICE:ids*/?) ORDER BY id, position FOR UPDATE
+SELECT id, position, product_id, customer_id, quantity, price_amount, currency, state, ended, due_at, expires_at, ttl_seconds, payment_window_seconds, created_at FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) ORDER BY id, position FOR UPDATE
 `
 
-// LockHold for many holds, in the order of their ids.
+// LockHold for many holds, in the order of their ids. By primary key, as all that is for
+// many holds: of 200 ids and more MySQL believes its statistics, and by those of a table
+// that has just filled it reads, and locks, all of it.
 func (q *Queries) LockHolds(ctx context.Context, db DBTX, ids []sale.HoldID) ([]HoldLine, error) {
 	query := LockHolds
 	var queryParams []interface{}
@@ -570,7 +574,7 @@ func (q *Queries) LockReturnedLines(ctx context.Context, db DBTX, ids []sale.Hol
 }
 
 const OrderHolds = `-- name: OrderHolds :execrows
-UPDATE hold_lines
+UPDATE hold_lines FORCE INDEX (PRIMARY)
 SET state = 'pending', due_at = ? + INTERVAL payment_window_seconds SECOND
 WHERE id IN (/*SLICE:ids*/?) AND state = 'held'
 `
@@ -581,7 +585,7 @@ type OrderHoldsParams struct {
 }
 
 // Makes holds' lines those of unpaid orders, each due when its own payment window
-// ends.
+// ends. By primary key: see LockHolds.
 func (q *Queries) OrderHolds(ctx context.Context, db DBTX, arg OrderHoldsParams) (int64, error) {
 	query := OrderHolds
 	var queryParams []interface{}
@@ -662,7 +666,7 @@ func (q *Queries) OverdueLines(ctx context.Context, db DBTX, arg OverdueLinesPar
 
 const OverdueLinesOf = `-- name: OverdueLinesOf :many
 SELECT id, position, quantity, state
-FROM hold_lines
+FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE product_id = ?
   AND customer_id IN (/*SLICE:customers*/?)
   AND state IN ('held', 'pending')
@@ -689,7 +693,7 @@ type OverdueLinesOfRow struct {
 
 // The overdue lines of some customers, those of one hold left out. The caller holds
 // the product's row. Rows that somebody else is working on are left out: they are
-// just being paid, ordered or extended.
+// just being paid, ordered or extended. By the customers' index: see LockHolds.
 func (q *Queries) OverdueLinesOf(ctx context.Context, db DBTX, arg OverdueLinesOfParams) ([]OverdueLinesOfRow, error) {
 	query := OverdueLinesOf
 	var queryParams []interface{}
@@ -863,10 +867,11 @@ func (q *Queries) ReturnLines(ctx context.Context, db DBTX, arg ReturnLinesParam
 }
 
 const SellHolds = `-- name: SellHolds :exec
-UPDATE hold_lines SET state = 'sold' WHERE id IN (/*SLICE:ids*/?) AND state = 'pending'
+UPDATE hold_lines FORCE INDEX (PRIMARY) SET state = 'sold' WHERE id IN (/*SLICE:ids*/?) AND state = 'pending'
 `
 
-// SellLines for many orders; UnsoldLines then says whether all were still pending.
+// SellLines for many orders; UnsoldLines then says whether all were still pending. By
+// primary key: see LockHolds.
 func (q *Queries) SellHolds(ctx context.Context, db DBTX, ids []sale.HoldID) error {
 	query := SellHolds
 	var queryParams []interface{}
@@ -897,10 +902,11 @@ func (q *Queries) SellLines(ctx context.Context, db DBTX, id sale.HoldID) (int64
 }
 
 const UnsoldLines = `-- name: UnsoldLines :one
-SELECT COUNT(*) FROM hold_lines WHERE id IN (/*SLICE:ids*/?) AND state <> 'sold'
+SELECT COUNT(*) FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) AND state <> 'sold'
 `
 
-// How many lines of these orders are not sold, this transaction's own changes seen.
+// How many lines of these orders are not sold, this transaction's own changes seen. By
+// primary key: see LockHolds.
 func (q *Queries) UnsoldLines(ctx context.Context, db DBTX, ids []sale.HoldID) (int64, error) {
 	query := UnsoldLines
 	var queryParams []interface{}

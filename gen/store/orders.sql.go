@@ -312,8 +312,8 @@ func (q *Queries) LockOrders(ctx context.Context, db DBTX, ids []sale.OrderID) (
 }
 
 const MarkAllPaid = `-- name: MarkAllPaid :execrows
-UPDATE orders
-    JOIN payments ON payments.order_id = orders.id
+UPDATE orders FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN payments FORCE INDEX (payments_order) ON payments.order_id = orders.id
 SET orders.paid_at = ?, orders.provider = payments.provider, orders.payment_id = payments.payment_id
 WHERE orders.id IN (/*SLICE:ids*/?) AND orders.paid_at IS NULL
   AND payments.provider = ? AND payments.state = 'owns'
@@ -326,7 +326,7 @@ type MarkAllPaidParams struct {
 }
 
 // MarkPaid for many orders, each by the payment that this transaction has just
-// written for it.
+// written for it. The order and the indexes are named for the reason that LockHolds has.
 func (q *Queries) MarkAllPaid(ctx context.Context, db DBTX, arg MarkAllPaidParams) (int64, error) {
 	query := MarkAllPaid
 	var queryParams []interface{}

@@ -137,6 +137,98 @@ func TestSweepFindsWhatIsOverdueWithoutReadingATableThatHasJustFilled(t *testing
 	assert.LessOrEqual(t, read, int64(bound))
 }
 
+// Statements for many holds go by their ids, however many these are and whatever the
+// statistics say: of more than eq_range_index_dive_limit ids MySQL believes its statistics,
+// and by those of an empty table it reads, and locks, all that came since.
+func TestStatementsForManyHoldsReadNoOthersInATableThatHasJustFilled(t *testing.T) {
+	s := setup(t)
+	const others, each = 10_000, 5
+	crowded := s.product(others)
+	for _, table := range []string{"hold_lines", "orders", "payments"} {
+		s.exec("ALTER TABLE " + table + " STATS_AUTO_RECALC = 0")
+		s.exec("ANALYZE TABLE " + table)
+	}
+	s.fill(crowded, others, 3600)
+	s.fillOrders(crowded)
+	s.fillPayments(crowded)
+	var customers []string
+	for i := range 500 {
+		customers = append(customers, fmt.Sprint("filler ", i))
+	}
+	q := store.New()
+	for _, many := range []int{20, 200, 201, 500} {
+		holds := make([]sale.HoldID, 0, many)
+		orders := make([]sale.OrderID, 0, many)
+		s.each(fmt.Sprint("SELECT id FROM hold_lines ORDER BY id LIMIT ", many), func(rows *sql.Rows) error {
+			var id sale.HoldID
+			err := rows.Scan(&id)
+			holds, orders = append(holds, id), append(orders, sale.OrderOf(id))
+			return err
+		})
+		for name, run := range map[string]func(ctx context.Context, db store.DBTX) (int, error){
+			"lock holds": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.LockHolds(ctx, db, holds)
+				return len(rows), err
+			},
+			"lines of holds": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.LinesOfHolds(ctx, db, holds)
+				return len(rows), err
+			},
+			"holds there": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.HoldsThere(ctx, db, holds)
+				return len(rows), err
+			},
+			"order holds": func(ctx context.Context, db store.DBTX) (int, error) {
+				if _, err := db.ExecContext(ctx, "UPDATE hold_lines SET state = 'held' WHERE id <= ?", holds[many-1]); err != nil {
+					return 0, err
+				}
+				n, err := q.OrderHolds(ctx, db, store.OrderHoldsParams{Now: time.Now().UTC(), Ids: holds})
+				return int(n), err
+			},
+			"sell holds": func(ctx context.Context, db store.DBTX) (int, error) {
+				if err := q.SellHolds(ctx, db, holds); err != nil {
+					return 0, err
+				}
+				unsold, err := q.UnsoldLines(ctx, db, holds)
+				return many - int(unsold), err
+			},
+			"lock orders": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.LockOrders(ctx, db, orders)
+				return len(rows), err
+			},
+			"customers' units": func(ctx context.Context, db store.DBTX) (int, error) {
+				units, err := q.CustomersUnits(ctx, db, store.CustomersUnitsParams{ProductID: crowded.ID, Customers: customers[:many]})
+				return len(units), err
+			},
+			"overdue lines of customers": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.OverdueLinesOf(ctx, db, store.OverdueLinesOfParams{
+					ProductID: crowded.ID, Customers: customers[:many], Now: time.Now().UTC().Add(2 * time.Hour), Limit: int32(others),
+				})
+				return len(rows), err
+			},
+			"ended holds": func(ctx context.Context, db store.DBTX) (int, error) {
+				if _, err := db.ExecContext(ctx, "DELETE FROM orders WHERE id <= ?", orders[many-1]); err != nil {
+					return 0, err
+				}
+				rows, err := q.EndedHolds(ctx, db, store.EndedHoldsParams{Ids: holds, Before: time.Now().UTC().Add(2 * time.Hour)})
+				return len(rows), err
+			},
+			"mark all paid": func(ctx context.Context, db store.DBTX) (int, error) {
+				now := time.Now().UTC()
+				n, err := q.MarkAllPaid(ctx, db, store.MarkAllPaidParams{PaidAt: &now, Ids: orders, Provider: sale.ProviderStandard})
+				return int(n), err
+			},
+		} {
+			read := readsOf(t, s, func(ctx context.Context, db store.DBTX) error {
+				n, err := run(ctx, db)
+				assert.Equal(t, many, n, name)
+				return err
+			})
+			assert.LessOrEqual(t, read, int64(each*many+10), "%s, %d", name, many)
+		}
+	}
+}
+
 // An audit reads each line's entry in an index that has all it needs, and no row.
 func TestAuditReadsOnlyTheProductsOwnEntriesOfCoveringIndexes(t *testing.T) {
 	s := setup(t)

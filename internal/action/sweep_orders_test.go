@@ -17,6 +17,13 @@ func (s *shop) fillOrders(p sale.Product) {
 	s.exec("UPDATE hold_lines SET state = 'pending' WHERE product_id = ?", p.ID)
 }
 
+// fillPayments gives each order of the product's lines a payment that it does not stand on.
+func (s *shop) fillPayments(p sale.Product) {
+	s.t.Helper()
+	s.exec(`INSERT INTO payments (provider, payment_id, order_id, amount, currency, state, created_at, updated_at)
+		SELECT 'standard', HEX(id), id, 1000, 'USD', 'owns', NOW(6), NOW(6) FROM hold_lines WHERE product_id = ?`, p.ID)
+}
+
 // What is told of the orders costs one statement, not one for each under the hot row.
 func TestAWholeBatchOfOverdueOrdersGoesBackInAsManyStatementsAsOne(t *testing.T) {
 	s := openCounted(t)

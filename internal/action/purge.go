@@ -16,6 +16,8 @@ const (
 	// purgeDeliveries is how many deliveries may go with a batch of events, so that it
 	// fits into an operation's time however many endpoints there are.
 	purgeDeliveries = 5000
+	// farAhead is more than a maker of ids is ahead of the database by mistake.
+	farAhead = 24 * time.Hour
 )
 
 // The tables that are purged.
@@ -73,6 +75,7 @@ func (a *Purge) Do(ctx context.Context, keep Retention, from PurgeCursor) (Purge
 	walks := []walk{
 		{PurgedKeys, max(keep.Keys, keyLife), a.keys},
 		{PurgedHolds, max(keep.Holds, keyLife), a.holds},
+		{PurgedHolds, max(keep.Holds, keyLife), a.holdsAhead},
 		{PurgedEvents, keep.Events, a.events},
 	}
 	w := walks[from.table]
@@ -118,9 +121,21 @@ func (a *Purge) keys(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte, 
 
 // holds goes by ids, which begin with their time: up to those that can be old enough.
 func (a *Purge) holds(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte, before time.Time) (chunk, error) {
-	rows, err := a.q.HoldAges(ctx, tx, store.HoldAgesParams{
-		After: sale.HoldID(after), Below: sale.HoldIDsUntil(before), Limit: purgeBatch,
-	})
+	return a.holdsBetween(ctx, tx, sale.HoldID(after), sale.HoldIDsUntil(before), before)
+}
+
+// holdsAhead goes over those ids of callers that begin with a time far ahead, of which
+// holds would see nothing before that time has come.
+func (a *Purge) holdsAhead(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte, before time.Time) (chunk, error) {
+	from := sale.HoldIDsUntil(tx.Now.Add(farAhead))
+	if reached := sale.HoldID(after); reached.Compare(from) > 0 {
+		from = reached
+	}
+	return a.holdsBetween(ctx, tx, from, sale.LastHoldID(), before)
+}
+
+func (a *Purge) holdsBetween(ctx context.Context, tx *mysql.Tx, after, below sale.HoldID, before time.Time) (chunk, error) {
+	rows, err := a.q.HoldAges(ctx, tx, store.HoldAgesParams{After: after, Below: below, Limit: purgeBatch})
 	if err != nil || len(rows) == 0 {
 		return chunk{}, err
 	}

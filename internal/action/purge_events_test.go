@@ -83,7 +83,8 @@ func TestABatchThatCannotBePurgedIsPassedBy(t *testing.T) {
 		batches[purged.Table]++
 		from = purged.Next
 	}
-	assert.Equal(t, map[string]int{action.PurgedKeys: 1, action.PurgedHolds: 1, action.PurgedEvents: 3}, batches)
+	// Holds are walked over in two parts, the old ones and those of a time far ahead.
+	assert.Equal(t, map[string]int{action.PurgedKeys: 1, action.PurgedHolds: 2, action.PurgedEvents: 3}, batches)
 	s.exec("RENAME TABLE no_deliveries TO deliveries")
 	assert.Equal(t, map[string]int64{action.PurgedEvents: 120}, s.purge(keeping))
 }

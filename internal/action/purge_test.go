@@ -82,6 +82,23 @@ func (s *shop) lines(id sale.HoldID) int64 {
 	return s.count("SELECT COUNT(*) FROM hold_lines WHERE id = ?", id)
 }
 
+// A caller that makes ids may have a wrong clock; what it made is not kept until that is
+// right.
+func TestPurgeTakesEndedHoldsWhoseIdsAreOfAFarTime(t *testing.T) {
+	s := setup(t)
+	p := s.product(3)
+	far := s.oldHold(-1000*day, "ann", line(p, 1)).ID
+	s.grow(far, 11*day)
+	young, held := s.oldHold(-1001*day, "bob", line(p, 1)).ID, s.oldHold(-999*day, "cid", line(p, 1)).ID
+	s.pass(young)
+	s.sweep()
+	s.requireUnits(p, 2, 1, 0, 0)
+	assert.Equal(t, map[string]int64{action.PurgedHolds: 1}, s.purge(keeping))
+	assert.Zero(t, s.lines(far))
+	assert.Equal(t, int64(1), s.lines(young))
+	assert.Equal(t, int64(1), s.lines(held))
+}
+
 func TestPurgeTakesEndedHoldsAndLeavesAllThatTheBooksNeed(t *testing.T) {
 	s := setup(t)
 	p := s.product(20)
@@ -222,6 +239,7 @@ func TestPurgeWalksInBatchesOverAllThereIs(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		action.PurgedKeys, action.PurgedKeys, action.PurgedKeys, action.PurgedHolds, action.PurgedHolds, action.PurgedHolds,
+		action.PurgedHolds, // none of a time far ahead
 		action.PurgedEvents, action.PurgedEvents, action.PurgedEvents,
 	}, tables)
 	for _, table := range []string{action.PurgedKeys, action.PurgedHolds, action.PurgedEvents} {

@@ -432,6 +432,24 @@ func (e WebhookEndpointStatus) Valid() bool {
 	}
 }
 
+// Defines values for WebhookEventDataProvider.
+const (
+	WebhookEventDataProviderStandard WebhookEventDataProvider = "standard"
+	WebhookEventDataProviderStripe   WebhookEventDataProvider = "stripe"
+)
+
+// Valid indicates whether the value is a known member of the WebhookEventDataProvider enum.
+func (e WebhookEventDataProvider) Valid() bool {
+	switch e {
+	case WebhookEventDataProviderStandard:
+		return true
+	case WebhookEventDataProviderStripe:
+		return true
+	default:
+		return false
+	}
+}
+
 // AdjustStockRequest A change of a product's stock.
 type AdjustStockRequest struct {
 	// Delta The units to add (above 0) or to take away (below 0). Not 0.
@@ -1152,6 +1170,102 @@ type WebhookEndpointList struct {
 	NextCursor *Cursor `json:"next_cursor,omitempty"`
 }
 
+// WebhookEvent What is sent to a webhook endpoint. The same event always has the same body.
+type WebhookEvent struct {
+	// Data What an event tells, by its type. More members may come; skip those that you do not know.
+	//
+	// | type | members beside `sequence` |
+	// |---|---|
+	// | `order.created` | `order_id`, `customer_id`, `amount`, `currency`, `pay_by` |
+	// | `order.paid` | `order_id`, `provider`, `payment_id`, `amount`, `currency`; of an order of nothing to pay `order_id` alone |
+	// | `order.payment_failed` | `order_id`, `provider`, `payment_id`, `amount`, `currency` |
+	// | `order.expired`, `order.cancelled` | `order_id` |
+	// | `order.refund_due` | `order_id`, `provider`, `payment_id`, `amount`, `currency`, `reason`; `restocked` where the reason is `requested` |
+	// | `order.refunded` | `order_id`, `provider`, `payment_id`, `amount`, `currency`; of an order of nothing to pay `order_id`, `amount`, `currency`, `reason`, `restocked` |
+	// | `payment.refund_due` | `order_id`, `provider`, `payment_id`, `amount`, `currency`, `reason` |
+	// | `payment.mismatch` | `order_id`, `provider`, `payment_id`, `amount`, `currency` |
+	// | `stock.changed` | `product_id`, `available_stock`, `total_stock` |
+	Data WebhookEventData `json:"data"`
+
+	// Timestamp When it happened, by the database's clock.
+	Timestamp time.Time `json:"timestamp"`
+
+	// Type What happened. Of an order, each at most once: `order.created`, `order.payment_failed`, `order.expired`,
+	// `order.paid`, `order.cancelled`, `order.refund_due`, `order.refunded`. Of a payment that leaves its order as
+	// it is: `payment.mismatch`, `payment.refund_due`. Of a product: `stock.changed`, with `product_id`,
+	// `available_stock` and `total_stock`; of several changes within about a second only the last is told, and an
+	// endpoint that is the first to ask gets the present state of every product.
+	Type EventType `json:"type"`
+}
+
+// WebhookEventData What an event tells, by its type. More members may come; skip those that you do not know.
+//
+// | type | members beside `sequence` |
+// |---|---|
+// | `order.created` | `order_id`, `customer_id`, `amount`, `currency`, `pay_by` |
+// | `order.paid` | `order_id`, `provider`, `payment_id`, `amount`, `currency`; of an order of nothing to pay `order_id` alone |
+// | `order.payment_failed` | `order_id`, `provider`, `payment_id`, `amount`, `currency` |
+// | `order.expired`, `order.cancelled` | `order_id` |
+// | `order.refund_due` | `order_id`, `provider`, `payment_id`, `amount`, `currency`, `reason`; `restocked` where the reason is `requested` |
+// | `order.refunded` | `order_id`, `provider`, `payment_id`, `amount`, `currency`; of an order of nothing to pay `order_id`, `amount`, `currency`, `reason`, `restocked` |
+// | `payment.refund_due` | `order_id`, `provider`, `payment_id`, `amount`, `currency`, `reason` |
+// | `payment.mismatch` | `order_id`, `provider`, `payment_id`, `amount`, `currency` |
+// | `stock.changed` | `product_id`, `available_stock`, `total_stock` |
+type WebhookEventData struct {
+	// Amount Of the order, or of the payment, in the currency's smallest unit.
+	Amount *int64 `json:"amount,omitempty"`
+
+	// AvailableStock How many units are on sale.
+	AvailableStock *int64 `json:"available_stock,omitempty"`
+
+	// Currency An ISO 4217 code.
+	//
+	// Example: USD
+	Currency *Currency `json:"currency,omitempty"`
+
+	// CustomerID The id of a customer, chosen by the caller. Upper and lower case are told apart.
+	//
+	// Example: customer-17
+	CustomerID *CustomerID `json:"customer_id,omitempty"`
+
+	// OrderID The id of an order.
+	//
+	// Example: ord_01kjmma2g0f398qskz672th7hq
+	OrderID *OrderID `json:"order_id,omitempty"`
+
+	// PayBy When the order expires unless it is paid.
+	PayBy *time.Time `json:"pay_by,omitempty"`
+
+	// PaymentID The payment's id, as its sender gave it.
+	PaymentID *string `json:"payment_id,omitempty"`
+
+	// ProductID The id of a product.
+	//
+	// Example: prod_01kjma0fm0ek0tz2p1tewg37hq
+	ProductID *ProductID `json:"product_id,omitempty"`
+
+	// Provider Who told of the payment; its id is unique for that sender only.
+	Provider *WebhookEventDataProvider `json:"provider,omitempty"`
+
+	// Reason Why the money has to go back: an order's `refund_reason`, or `extra_payment` of one that the order was
+	// not waiting for.
+	Reason *string `json:"reason,omitempty"`
+
+	// Restocked Whether the units were put back on sale with this refund. A later `refundOrder` may do that without
+	// another event.
+	Restocked *bool `json:"restocked,omitempty"`
+
+	// Sequence The event's place in the life of its order, payment or product: of two of one, the one with the greater
+	// sequence is the later.
+	Sequence int64 `json:"sequence"`
+
+	// TotalStock How many units there are, sold ones included.
+	TotalStock *int64 `json:"total_stock,omitempty"`
+}
+
+// WebhookEventDataProvider Who told of the payment; its id is unique for that sender only.
+type WebhookEventDataProvider string
+
 // FilterCustomerID The id of a customer, chosen by the caller. Upper and lower case are told apart.
 //
 // Example: customer-17
@@ -1763,9 +1877,8 @@ type ClientInterface interface {
 	// Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 	// 100 endpoints.
 	//
-	// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-	// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-	// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 	// out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
@@ -1787,9 +1900,8 @@ type ClientInterface interface {
 	// Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 	// 100 endpoints.
 	//
-	// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-	// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-	// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 	// out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
@@ -2447,9 +2559,8 @@ func (c *Client) ListWebhookEndpoints(ctx context.Context, params *ListWebhookEn
 // Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 // 100 endpoints.
 //
-// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 // out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
@@ -2481,9 +2592,8 @@ func (c *Client) CreateWebhookEndpointWithBody(ctx context.Context, params *Crea
 // Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 // 100 endpoints.
 //
-// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 // out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
@@ -4301,9 +4411,8 @@ type ClientWithResponsesInterface interface {
 	// Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 	// 100 endpoints.
 	//
-	// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-	// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-	// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 	// out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
@@ -4325,9 +4434,8 @@ type ClientWithResponsesInterface interface {
 	// Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 	// 100 endpoints.
 	//
-	// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-	// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-	// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 	// out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
@@ -6299,9 +6407,8 @@ func (c *ClientWithResponses) ListWebhookEndpointsWithResponse(ctx context.Conte
 // Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 // 100 endpoints.
 //
-// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 // out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
@@ -6329,9 +6436,8 @@ func (c *ClientWithResponses) CreateWebhookEndpointWithBodyWithResponse(ctx cont
 // Has events sent to a URL from now on: all of them, or those of the types that are named. There are at most
 // 100 endpoints.
 //
-// Each event is a POST of `{"type": "order.paid", "timestamp": "…", "data": {"order_id": "ord_…", "sequence": 3,
-// …}}`, signed by Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with the
-// endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
+// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
 // out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body

@@ -2,19 +2,25 @@ package contract
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	spec "github.com/flashsale-api/flashsale/api"
 	"github.com/flashsale-api/flashsale/gen/client"
 	"github.com/flashsale-api/flashsale/internal/app"
 	"github.com/flashsale-api/flashsale/internal/payment"
@@ -210,6 +216,107 @@ func TestWhatHappensToAnOrderReachesAnEndpointSigned(t *testing.T) {
 	case <-time.After(patience):
 		require.FailNow(t, "nothing was delivered")
 	}
+}
+
+// members are what each type of event tells beside its sequence, in every form that the
+// contract names.
+var members = map[client.EventType][]string{
+	client.EventTypeOrderCreated:       {"amount currency customer_id order_id pay_by"},
+	client.EventTypeOrderPaid:          {"amount currency order_id payment_id provider", "order_id"},
+	client.EventTypeOrderPaymentFailed: {"amount currency order_id payment_id provider"},
+	client.EventTypeOrderExpired:       {"order_id"},
+	client.EventTypeOrderCancelled:     {"order_id"},
+	client.EventTypeOrderRefundDue: {
+		"amount currency order_id payment_id provider reason", "amount currency order_id payment_id provider reason restocked",
+	},
+	client.EventTypeOrderRefunded: {
+		"amount currency order_id payment_id provider", "amount currency order_id reason restocked",
+	},
+	client.EventTypePaymentRefundDue: {"amount currency order_id payment_id provider reason"},
+	client.EventTypePaymentMismatch:  {"amount currency order_id payment_id provider"},
+	client.EventTypeStockChanged:     {"available_stock product_id total_stock"},
+}
+
+func TestEveryEventTellsWhatTheContractSays(t *testing.T) {
+	t.Parallel()
+	api := apitest.Start(t, apitest.Settings{Record: seen, Environ: []string{
+		app.EnvWebhookInterval + "=10ms", app.EnvWebhookAllowPrivate + "=true",
+	}})
+	doc, err := openapi3.NewLoader().LoadFromData(spec.Spec)
+	require.NoError(t, err)
+	schema := doc.Components.Schemas["WebhookEvent"].Value
+
+	var mu sync.Mutex
+	got := map[client.EventType][]string{}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if !assert.NoError(t, err) {
+			return
+		}
+		var event client.WebhookEvent
+		known := json.NewDecoder(bytes.NewReader(body))
+		known.DisallowUnknownFields()
+		assert.NoError(t, known.Decode(&event), "%s", body)
+		var whole map[string]any
+		assert.NoError(t, json.Unmarshal(body, &whole))
+		assert.NoError(t, schema.VisitJSON(whole), "%s", body)
+		data, _ := whole["data"].(map[string]any)
+		delete(data, "sequence")
+		form := strings.Join(slices.Sorted(maps.Keys(data)), " ")
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Contains(got[event.Type], form) {
+			got[event.Type] = append(got[event.Type], form)
+			slices.Sort(got[event.Type])
+		}
+	}))
+	t.Cleanup(server.Close)
+	require.NotNil(t, endpoint(t, api, nil, client.CreateWebhookEndpointRequest{URL: server.URL}).JSON201)
+	haveEveryEvent(t, api)
+	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
+		assert.Equal(t, members, got)
+	}()
+	eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return assert.ObjectsAreEqual(members, got)
+	})
+}
+
+// haveEveryEvent makes happen whatever is told of, in each of its forms.
+func haveEveryEvent(t *testing.T, api *apitest.API) {
+	t.Helper()
+	product := api.Product(t, 100)
+	refund := func(order client.Order) {
+		reply, err := api.RefundOrderWithResponse(t.Context(), order.ID, nil, client.RefundOrderRequest{Restock: true})
+		require.NoError(t, err)
+		require.NotNil(t, reply.JSON200, string(reply.Body))
+	}
+	paid := api.Order(t, 1, product)
+	success := apitest.NewEvent(apitest.Succeeded, paid)
+	tell(t, api, api.Standard, success)
+	tell(t, api, api.Standard, apitest.NewEvent(apitest.Succeeded, paid))
+	refund(paid)
+	back := apitest.NewEvent(apitest.Refunded, paid)
+	back.PaymentID = success.PaymentID
+	tell(t, api, api.Standard, back)
+
+	cancelled := api.Order(t, 1, product)
+	_, err := api.CancelOrderWithResponse(t.Context(), cancelled.ID, nil)
+	require.NoError(t, err)
+	tell(t, api, api.Stripe, apitest.NewEvent(apitest.Succeeded, cancelled))
+	failed := api.Order(t, 1, product)
+	tell(t, api, api.Stripe, apitest.NewEvent(apitest.Failed, failed))
+	wrong := apitest.NewEvent(apitest.Succeeded, failed)
+	wrong.Amount--
+	tell(t, api, api.Standard, wrong)
+
+	refund(api.Order(t, 1, api.Product(t, 1, func(r *client.CreateProductRequest) { r.Price.Amount = 0 })))
+	api.Expire(t, api.Order(t, 1, product).HoldID)
+	_, err = api.Other.Actions.ReleaseExpired.Do(t.Context())
+	require.NoError(t, err)
 }
 
 // safeBuffer is a log that may be read while it is written.

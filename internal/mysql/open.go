@@ -68,6 +68,7 @@ type DB struct {
 	proof   *sql.DB // one connection that is never busy, to ask whether the server answers
 	log     *slog.Logger
 	doubt   doubt
+	space   space
 
 	timeouts timeouts
 }
@@ -92,6 +93,7 @@ func Open(cfg Config) (*DB, error) {
 		proof:    pool(quick, 1),
 		log:      cfg.Log,
 		doubt:    doubt{limit: deadlines.proof},
+		space:    space{pause: deadlines.room},
 		timeouts: deadlines,
 	}, nil
 }

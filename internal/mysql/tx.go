@@ -27,6 +27,8 @@ type timeouts struct {
 	answer time.Duration
 	// proof bounds the ping that ends a doubt of the server.
 	proof time.Duration
+	// room is how long a server without room for changes is left alone.
+	room time.Duration
 }
 
 func timeoutsFor(operation time.Duration) timeouts {
@@ -36,6 +38,7 @@ func timeoutsFor(operation time.Duration) timeouts {
 		settle:    operation * 19 / 12,
 		answer:    operation * 5 / 3,
 		proof:     operation / 4,
+		room:      operation,
 	}
 }
 
@@ -51,6 +54,9 @@ const (
 
 // errUnanswered says that the server owes the answer to a COMMIT or a ROLLBACK.
 var errUnanswered = errors.New("no answer to the transaction's end in time")
+
+// errNoRoom is for logs.
+var errNoRoom = errors.New("a disk of the server was full a moment ago")
 
 // Tx is a running transaction and the one instant that it goes by, the database's
 // clock at its start. Queries of gen/store take it as their DBTX.
@@ -68,7 +74,7 @@ type Settle func(ctx context.Context, q store.DBTX) (bool, error)
 // does. When the answer to COMMIT is lost, settle finds the outcome out; nil when
 // nobody can tell. Errors that clients may see are *sale.Error: unavailable and
 // overloaded when nothing was done, outcome_unknown when that is not known. Nothing
-// begins for a request whose budget is spent.
+// begins for a request whose budget is spent, or for a while after a disk was full.
 func (db *DB) Tx(ctx context.Context, settle Settle, work func(ctx context.Context, tx *Tx) error) error {
 	if budget.Spent(ctx) {
 		return tooLate()
@@ -76,12 +82,17 @@ func (db *DB) Tx(ctx context.Context, settle Settle, work func(ctx context.Conte
 	if err := db.doubt.clear(ctx, db.probe); err != nil {
 		return Unavailable(err)
 	}
+	admitted, looks := db.space.admit()
+	if !admitted {
+		return Unavailable(errNoRoom)
+	}
 	start := time.Now()
 	timed, cancel := context.WithDeadline(context.WithoutCancel(ctx), start.Add(db.timeouts.operation))
 	defer cancel()
 	for retry := 0; ; retry++ {
 		err := db.once(timed, start, settle, work)
 		if !IsContention(err) || retry == maxRetries || timed.Err() != nil {
+			db.space.note(err, looks)
 			return db.verdict(ctx, err)
 		}
 		pause(timed, retry)

@@ -26,9 +26,10 @@ import (
 )
 
 const (
-	// lookPause is between two looks of a balancer at a server, lookLimit bounds one.
+	// lookPause is between two looks of a balancer at a server, lookLimit bounds one, which
+	// a busy machine may keep waiting. Both together are less than drainDelay.
 	lookPause = 100 * time.Millisecond
-	lookLimit = time.Second
+	lookLimit = 2 * time.Second
 	// resends is how often a balancer sends a request again at most.
 	resends = 5
 )

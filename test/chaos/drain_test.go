@@ -15,6 +15,8 @@ const (
 	drainRestarts  = 2
 	// drainCalm is how many answers there are between two restarts, with all processes.
 	drainCalm = 50
+	// drainDelay is how long a process that stops serves on, for balancers to learn of it.
+	drainDelay = "3s"
 )
 
 // Processes are restarted one after the other behind balancers that learn late. Those that
@@ -22,7 +24,7 @@ const (
 // have begun: customers who send each request once have each answered, and so has who
 // listens to live stock.
 func TestRestartsBehindABalancerFailNoRequest(t *testing.T) {
-	d := startDrain(t, "FLASHSALE_SHUTDOWN_DELAY=2s")
+	d := startDrain(t, "FLASHSALE_SHUTDOWN_DELAY="+drainDelay)
 	requests, connections := d.balancer.ofRequests(t, d.fleet.secret), d.balancer.ofConnections(t, d.fleet.secret)
 	d.run(requests, connections)
 	assert.Zero(t, d.balancer.cut.Load(), "requests and connections that did not get through")

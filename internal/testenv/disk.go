@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -21,7 +22,19 @@ type Disk struct {
 	Megabytes int
 }
 
-// OwnMySQLOn is OwnMySQL with small disks.
+// supervise starts the server again whenever it ends by itself, as a service manager
+// does, and notes each start. The image's own entry is the official one's or ours.
+const supervise = `trap 'exit 0' TERM
+entry=$(command -v docker-entrypoint.sh || command -v entrypoint)
+while :; do
+  echo >>/tmp/starts
+  "$entry" mysqld "$@" &
+  wait $!
+  sleep 1
+done`
+
+// OwnMySQLOn is OwnMySQL with small disks, and supervised: one whose disk is full may
+// end by itself.
 func OwnMySQLOn(tb testing.TB, disks []Disk, args ...string) *MySQLServer {
 	tb.Helper()
 	spec := ownMySQLSpec()
@@ -36,13 +49,14 @@ func OwnMySQLOn(tb testing.TB, disks []Disk, args ...string) *MySQLServer {
 			spec.args = append(spec.args, "--log-bin="+BinlogFolder+"/binlog")
 		}
 	}
+	spec.args = append([]string{"sh", "-c", supervise, "supervise"}, spec.args...)
 	return ownMySQL(tb, spec)
 }
 
 // Fill leaves no space on the disk of a folder.
 func (s *Server) Fill(folder string) {
 	s.tb.Helper()
-	s.run("dd if=/dev/zero of=" + folder + "/filler bs=4k 2>/dev/null; test \"$(df --output=avail " + folder + " | tail -1)\" -eq 0")
+	s.run(": >/tmp/starts && dd if=/dev/zero of=" + folder + "/filler bs=4k 2>/dev/null; test \"$(df --output=avail " + folder + " | tail -1)\" -eq 0")
 }
 
 // Free gives back the space that Fill took.
@@ -51,10 +65,24 @@ func (s *Server) Free(folder string) {
 	s.run("rm " + folder + "/filler && touch " + folder + "/freed")
 }
 
-// WritesAgain says whether anything in a folder is seen to be written since Free.
+// WritesAgain says whether anything in a folder is seen to be written since Free, by a
+// server that answers.
 func (s *Server) WritesAgain(folder string) bool {
 	status, err := s.status("test -n \"$(find " + folder + " -type f -newer " + folder + "/freed)\"")
-	return err == nil && status == 0
+	if err != nil || status != 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(s.tb.Context(), pollLimit)
+	defer cancel()
+	return s.spec.ready(ctx, s.url) == nil
+}
+
+// Ended says whether the server has ended by itself since Fill.
+func (s *Server) Ended() bool {
+	s.tb.Helper()
+	status, err := s.status("test -s /tmp/starts")
+	require.NoError(s.tb, err)
+	return status == 0
 }
 
 // run runs a shell's command within the server's container.

@@ -51,6 +51,8 @@ func wallClock() map[string]string {
 		"internal/httpapi/payments.go ReceivePaymentWebhook": signs,
 		"internal/lane/lane.go Do":                           measures,
 		"internal/lane/lane.go fly":                          measures,
+		"internal/mysql/space.go admit":                      measures,
+		"internal/mysql/space.go note":                       measures,
 		"internal/mysql/tx.go Tx":                            measures,
 		"internal/mysql/tx.go answered":                      measures,
 		"internal/sale/ids.go newUUIDv7":                     names,

@@ -131,7 +131,7 @@ func (a *Purge) holdsAhead(ctx context.Context, tx *mysql.Tx, after [claimBytes]
 	if reached := sale.HoldID(after); reached.Compare(from) > 0 {
 		from = reached
 	}
-	return a.holdsBetween(ctx, tx, from, sale.LastHoldID(), before)
+	return a.holdsBetween(ctx, tx, from, sale.HoldOf(sale.LastOrderID()), before)
 }
 
 func (a *Purge) holdsBetween(ctx context.Context, tx *mysql.Tx, after, below sale.HoldID, before time.Time) (chunk, error) {

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 )
@@ -97,9 +96,6 @@ func LastOrderID() OrderID {
 // HoldIDsUntil bounds the ids of holds that were made up to an instant, by their
 // makers' clocks: all of them are less.
 func HoldIDsUntil(t time.Time) HoldID { return HoldID(firstUUIDv7After(t)) }
-
-// LastHoldID is greater than the id of any hold.
-func LastHoldID() HoldID { return HoldID(bytes.Repeat([]byte{math.MaxUint8}, idBytes)) }
 
 // EventIDsUntil bounds the ids of events that were made up to an instant: all of them
 // are less.

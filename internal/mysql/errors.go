@@ -59,6 +59,9 @@ func isServerError(err error, numbers ...uint16) bool {
 // IsContention says that the transaction lost against others and may run again.
 func IsContention(err error) bool { return isServerError(err, deadlock, lockWaitTimeout) }
 
+// isFull says that a change did not fit on the server's disk.
+func isFull(err error) bool { return isServerError(err, diskFull, writeError, tableFull) }
+
 // isUnreachable says that the server could not be asked, is going away, or has no room
 // for a change.
 func isUnreachable(err error) bool {
@@ -66,9 +69,9 @@ func isUnreachable(err error) bool {
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.As(err, &netErr) && !errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, sql.ErrConnDone) || isFull(err) ||
 		isServerError(err, tooManyConnections, tooManyOfAccount, hostBlocked, shutdownInProgress, readOnlyServer,
-			readOnlyTransaction, readOnlyMode, offlineMode, queryInterrupted, queryTimeout, diskFull, writeError, tableFull)
+			readOnlyTransaction, readOnlyMode, offlineMode, queryInterrupted, queryTimeout)
 }
 
 // classify makes of a failure that did nothing what a client may see of it; an

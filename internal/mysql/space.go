@@ -33,7 +33,7 @@ func (s *space) admit() (admitted, looks bool) {
 // note learns from what came of a change. Those that had begun when there was no room
 // left, and fit, say nothing of it.
 func (s *space) note(err error, looked bool) {
-	full := isServerError(err, diskFull, writeError, tableFull)
+	full := isFull(err)
 	if !full && (!looked || err != nil) {
 		return
 	}

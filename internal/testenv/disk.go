@@ -13,6 +13,8 @@ const (
 	DataFolder = mysqlFolder
 	// BinlogFolder is where one keeps its binary log that has a disk for it.
 	BinlogFolder = "/binlog"
+	// starts has a line for each start of a supervised server since Fill.
+	starts = "/tmp/starts"
 )
 
 // Disk is a small disk of a server's own at one of its folders, in memory: it is empty
@@ -27,7 +29,7 @@ type Disk struct {
 const supervise = `trap 'exit 0' TERM
 entry=$(command -v docker-entrypoint.sh || command -v entrypoint)
 while :; do
-  echo >>/tmp/starts
+  echo >>` + starts + `
   "$entry" mysqld "$@" &
   wait $!
   sleep 1
@@ -56,7 +58,7 @@ func OwnMySQLOn(tb testing.TB, disks []Disk, args ...string) *MySQLServer {
 // Fill leaves no space on the disk of a folder.
 func (s *Server) Fill(folder string) {
 	s.tb.Helper()
-	s.run(": >/tmp/starts && dd if=/dev/zero of=" + folder + "/filler bs=4k 2>/dev/null; test \"$(df --output=avail " + folder + " | tail -1)\" -eq 0")
+	s.run(": >" + starts + " && dd if=/dev/zero of=" + folder + "/filler bs=4k 2>/dev/null; test \"$(df --output=avail " + folder + " | tail -1)\" -eq 0")
 }
 
 // Free gives back the space that Fill took.
@@ -77,10 +79,10 @@ func (s *Server) WritesAgain(folder string) bool {
 	return s.spec.ready(ctx, s.url) == nil
 }
 
-// Ended says whether the server has ended by itself since Fill.
+// Ended says whether a supervised server has ended by itself since Fill.
 func (s *Server) Ended() bool {
 	s.tb.Helper()
-	status, err := s.status("test -s /tmp/starts")
+	status, err := s.status("test -s " + starts)
 	require.NoError(s.tb, err)
 	return status == 0
 }

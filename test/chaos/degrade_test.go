@@ -39,7 +39,6 @@ type degradation struct {
 	// refuses says that changes cannot be made, spares that reads go on, unless the server
 	// has ended.
 	refuses, spares bool
-	ended           func() bool // nil: it does not
 }
 
 // What is wrong with MySQL or Redis shows as answers of the contract, 503 at worst, and
@@ -150,7 +149,7 @@ func (w *watch) suffer(s *season, d degradation) {
 	w.begin(d.name)
 	end := d.begin(s)
 	if d.spares {
-		w.requireReads(s, d)
+		w.requireReads(s)
 	}
 	eventually(w, func() bool {
 		return w.total() >= suffered && (!d.refuses || w.count(http.StatusServiceUnavailable) >= refused)
@@ -161,7 +160,7 @@ func (w *watch) suffer(s *season, d degradation) {
 }
 
 // requireReads reads from the cache and from the database.
-func (w *watch) requireReads(s *season, d degradation) {
+func (w *watch) requireReads(s *season) {
 	w.Helper()
 	for i := range reads {
 		api := w.fleet.processes[i%len(w.fleet.processes)].api
@@ -170,7 +169,7 @@ func (w *watch) requireReads(s *season, d degradation) {
 		require.Equal(w, http.StatusOK, product.StatusCode(), w.cause)
 		orders, err := api.ListOrdersWithResponse(w.Context(), &client.ListOrdersParams{})
 		require.NoError(w, err, w.cause)
-		if orders.StatusCode() == http.StatusServiceUnavailable && d.ended != nil && d.ended() {
+		if orders.StatusCode() == http.StatusServiceUnavailable && w.fleet.mysql.Ended() {
 			return
 		}
 		require.Equal(w, http.StatusOK, orders.StatusCode(), w.cause)

@@ -33,9 +33,7 @@ func TestAFullDiskOfMySQLIsAnsweredCleanlyAndRecoveredFrom(t *testing.T) {
 	})
 	f := fleetOn(t, server, build(t), app.EnvSweepInterval+"=200ms")
 	f.start(2)
-	full := []degradation{{
-		name: "the data's disk is full", begin: fullDisk(testenv.DataFolder), refuses: true, spares: true, ended: server.Ended,
-	}}
+	full := []degradation{{name: "the data's disk is full", begin: fullDisk(testenv.DataFolder), refuses: true, spares: true}}
 	if binlog {
 		full = append(full, degradation{
 			name: "the binary log's disk is full", begin: fullDisk(testenv.BinlogFolder), refuses: true,

@@ -1878,8 +1878,8 @@ type ClientInterface interface {
 	// 100 endpoints.
 	//
 	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-	// out. Without it, rotate it.
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+	// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 	// does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`
@@ -1901,8 +1901,8 @@ type ClientInterface interface {
 	// 100 endpoints.
 	//
 	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-	// out. Without it, rotate it.
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+	// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 	// does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`
@@ -2560,8 +2560,8 @@ func (c *Client) ListWebhookEndpoints(ctx context.Context, params *ListWebhookEn
 // 100 endpoints.
 //
 // Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-// out. Without it, rotate it.
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 // does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`
@@ -2593,8 +2593,8 @@ func (c *Client) CreateWebhookEndpointWithBody(ctx context.Context, params *Crea
 // 100 endpoints.
 //
 // Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-// out. Without it, rotate it.
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 // does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`
@@ -4412,8 +4412,8 @@ type ClientWithResponsesInterface interface {
 	// 100 endpoints.
 	//
 	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-	// out. Without it, rotate it.
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+	// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 	// does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`
@@ -4435,8 +4435,8 @@ type ClientWithResponsesInterface interface {
 	// 100 endpoints.
 	//
 	// Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-	// out. Without it, rotate it.
+	// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+	// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 	//
 	// An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 	// does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`
@@ -6408,8 +6408,8 @@ func (c *ClientWithResponses) ListWebhookEndpointsWithResponse(ctx context.Conte
 // 100 endpoints.
 //
 // Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-// out. Without it, rotate it.
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 // does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`
@@ -6437,8 +6437,8 @@ func (c *ClientWithResponses) CreateWebhookEndpointWithBodyWithResponse(ctx cont
 // 100 endpoints.
 //
 // Each event is a POST of a `WebhookEvent`, see the callback, signed by Standard Webhooks: `webhook-id`,
-// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer and never shown again: a replay of this request leaves it
-// out. Without it, rotate it.
+// `webhook-timestamp` and `webhook-signature`, made with the endpoint's secret. The **secret** is in this answer
+// and never shown again: a replay of this request leaves it out. Without it, rotate it.
 //
 // An event is delivered at least once: tell repetitions by `webhook-id`, which stays the same, as the body
 // does. Events come in any order: of two of one order, or of one product, the one with the greater `sequence`

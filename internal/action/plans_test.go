@@ -138,7 +138,7 @@ func TestSweepFindsWhatIsOverdueWithoutReadingATableThatHasJustFilled(t *testing
 }
 
 // Statements for many holds go by their ids, however many these are and whatever the
-// statistics say: of more than eq_range_index_dive_limit ids MySQL believes its statistics,
+// statistics say: of eq_range_index_dive_limit ids and more MySQL believes its statistics,
 // and by those of an empty table it reads, and locks, all that came since.
 func TestStatementsForManyHoldsReadNoOthersInATableThatHasJustFilled(t *testing.T) {
 	s := setup(t)

@@ -83,8 +83,7 @@ type stockStream struct {
 func (s *stockStream) VisitWatchStockResponse(w http.ResponseWriter) error {
 	defer s.listener.Leave()
 	controller := http.NewResponseController(w)
-	// The last write may be long ago, and the end is written too; or it may be
-	// waiting for its reader just now.
+	// A write may be waiting for its reader just then.
 	defer s.listener.WhenEnded(func() { limitWrite(controller, farewellLimit) })()
 	header := w.Header()
 	header.Set(echo.HeaderContentType, streamMediaType)
@@ -99,6 +98,8 @@ func (s *stockStream) VisitWatchStockResponse(w http.ResponseWriter) error {
 		case errors.Is(err, live.ErrQuiet):
 			chunk = []byte(comment)
 		case err != nil:
+			// The last write may be long ago, and the end is written too.
+			limitWrite(controller, farewellLimit)
 			return nil
 		default:
 			chunk = event.Bytes

@@ -28,6 +28,7 @@ const (
 type App struct {
 	core     *Core
 	live     *live.Hub
+	door     *httpapi.Door
 	log      *slog.Logger
 	delay    time.Duration
 	api      *http.Server
@@ -65,7 +66,7 @@ func (a *App) wire(cfg Config) error {
 	a.live = live.New(live.Config{
 		Read: a.core.product, Encode: httpapi.EncodeStock, Log: a.log, Meter: a.core.metrics,
 	})
-	api, err := httpapi.New(httpapi.Config{
+	a.door, err = httpapi.New(httpapi.Config{
 		Actions:            a.core.Actions,
 		Live:               a.live,
 		Verifier:           verifier,
@@ -81,8 +82,8 @@ func (a *App) wire(cfg Config) error {
 	}
 	metrics := a.core.metrics
 	metrics.WatchPool("mysql", a.core.DB.SQL())
-	a.api = newAPIServer(cfg.Addr, a.retire(metrics.TrackInFlight(api)), a.log)
-	a.admin = newAdminServer(cfg.AdminAddr, api, metrics.Handler(), a.log)
+	a.api = newAPIServer(cfg.Addr, a.retire(metrics.TrackInFlight(a.door)), a.log)
+	a.admin = newAdminServer(cfg.AdminAddr, a.door, metrics.Handler(), a.log)
 	a.workers = a.loops(cfg)
 	return nil
 }

@@ -79,7 +79,7 @@ func (a *App) Listen(ctx context.Context) error {
 func (a *App) Run(ctx context.Context) error {
 	base := context.WithoutCancel(ctx)
 	failed := make(chan error, 2+len(a.workers))
-	go a.serve(base, a.api, a.apiLn, failed)
+	go a.serve(base, a.api, a.door.Listener(a.apiLn, idleTimeout), failed)
 	go a.serve(base, a.admin, a.adminLn, failed)
 	stopWorkers := a.startWorkers(base, failed)
 	a.log.InfoContext(ctx, "server.started", "addr", a.apiLn.Addr().String(), "admin_addr", a.adminLn.Addr().String())

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"crypto/rand"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
@@ -20,21 +21,28 @@ const (
 	holdsOperation = "createHold"
 )
 
-// door lets a bounded crowd in. Who finds it full is told so before anything of the
-// request is read, at the least cost: with prepared bytes and without a log line.
-type door struct {
-	next    http.Handler
-	meter   Meter
-	inside  atomic.Int64
-	problem preparedProblem
+// Door lets a bounded crowd in to the API. Who finds it full is told so before anything
+// of the request is read, at the least cost: with prepared bytes and without a log line,
+// on connections of Listener even before net/http sees it.
+type Door struct {
+	next     http.Handler
+	meter    Meter
+	draining func() bool
+	inside   atomic.Int64
+	problem  preparedProblem
+	head     []byte    // of a refusal on the wire, up to its request's id
+	buffers  sync.Pool // of *[]byte, for refusals on the wire
 }
 
-func newDoor(next http.Handler, meter Meter, kind problemKind) (*door, error) {
+func newDoor(next http.Handler, cfg Config, kind problemKind) (*Door, error) {
 	problem, err := prepareProblem(overcrowded(), kind)
 	if err != nil {
 		return nil, err
 	}
-	return &door{next: next, meter: meter, problem: problem}, nil
+	return &Door{
+		next: next, meter: cfg.Meter, draining: cfg.Draining, problem: problem, head: wireHead(),
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+	}, nil
 }
 
 func overcrowded() *sale.Error {
@@ -45,7 +53,7 @@ func overcrowded() *sale.Error {
 }
 
 // ServeHTTP serves the request or refuses it at the door.
-func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost || r.URL.Path != holdsPath {
 		d.next.ServeHTTP(w, r)
 		return
@@ -58,8 +66,8 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.next.ServeHTTP(w, r)
 }
 
-func (d *door) refuse(w http.ResponseWriter, r *http.Request) {
-	id := requestID(r)
+func (d *Door) refuse(w http.ResponseWriter, r *http.Request) {
+	id := requestID(r.Header.Get(echo.HeaderXRequestID))
 	header := w.Header()
 	header.Set(echo.HeaderXRequestID, id)
 	header.Set(echo.HeaderXContentTypeOptions, "nosniff")
@@ -70,14 +78,17 @@ func (d *door) refuse(w http.ResponseWriter, r *http.Request) {
 	// An id that has come in a header is a text, and who does not wait for the answer
 	// needs none.
 	body, _ := d.problem.answer(id)
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // JSON, in which the id is encoded
 	d.meter.RequestServed(holdsOperation, http.MethodPost, http.StatusServiceUnavailable, 0)
 }
 
-// requestID is the id that a request brought, or a new one.
-func requestID(r *http.Request) string {
-	if id := r.Header.Get(echo.HeaderXRequestID); isRequestID(id) {
-		return id
+// full says that nobody else is let in.
+func (d *Door) full() bool { return d.inside.Load() >= maxHoldsInside }
+
+// requestID is the id that a request has given, or a new one.
+func requestID(given string) string {
+	if isRequestID(given) {
+		return given
 	}
 	return rand.Text()
 }

@@ -11,10 +11,10 @@ import (
 )
 
 // crowded is a door behind which as many requests as may be are being served.
-func crowded(t *testing.T, next http.Handler) (*door, *recordingMeter) {
+func crowded(t *testing.T, next http.Handler) (*Door, *recordingMeter) {
 	t.Helper()
 	meter := &recordingMeter{}
-	d, err := newDoor(next, meter, problemKinds()[sale.CodeOverloaded])
+	d, err := newDoor(next, Config{Meter: meter, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
 	require.NoError(t, err)
 	d.inside.Store(maxHoldsInside)
 	return d, meter

@@ -89,7 +89,7 @@ var _ server.StrictServerInterface = (*handlers)(nil)
 
 // New builds the whole API as one handler. It fails for an incomplete Config
 // and for a contract that cannot be read.
-func New(cfg Config) (http.Handler, error) {
+func New(cfg Config) (*Door, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	h := &handlers{Config: cfg, problems: problemKinds(), encoded: newEncodedProducts()}
-	return newDoor(h.route(operations, pages), cfg.Meter, h.problems[sale.CodeOverloaded])
+	return newDoor(h.route(operations, pages), cfg, h.problems[sale.CodeOverloaded])
 }
 
 // route wires Echo. An operation's checks are attached to its route, so none is

@@ -65,7 +65,7 @@ func newExchange(ctx context.Context) *exchange {
 func (h *handlers) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		id := requestID(r)
+		id := requestID(r.Header.Get(echo.HeaderXRequestID))
 		header := c.Response().Header()
 		header.Set(echo.HeaderXRequestID, id)
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")

@@ -28,6 +28,7 @@ const (
 var (
 	errNoLength = errors.New("an answer without Content-Length")
 	errTooLong  = errors.New("an answer that is too long")
+	errClosed   = errors.New("the server closed a connection")
 )
 
 // wire is one keep-alive connection. It sends bytes that are ready and looks at
@@ -112,8 +113,9 @@ type plan struct {
 	pids        pids
 	connections int
 	buyer       func(connection int) buyer
-	want        []int // the statuses that are right; the first one is success
-	tolerant    bool  // other statuses are counted, too, and end nothing
+	request     func() func() []byte // instead of a buyer, of an open load: gives the next request
+	want        []int                // the statuses that are right; the first one is success
+	tolerant    bool                 // other statuses are counted, too, and end nothing
 	warm        time.Duration
 	window      time.Duration
 	rate        float64 // of an open load, a second
@@ -146,6 +148,9 @@ func (l *load) quantile(q float64) float64 {
 
 // run carries the plan out. It fails on the first answer that is not wanted.
 func (p *plan) run(ctx context.Context) (_ *load, err error) {
+	if p.rate > 0 {
+		return p.runOpen()
+	}
 	wires := make([]*wire, p.connections)
 	defer func() {
 		for _, w := range wires {
@@ -159,7 +164,33 @@ func (p *plan) run(ctx context.Context) (_ *load, err error) {
 			return nil, err
 		}
 	}
-	return p.drive(wires)
+	r := p.newRace()
+	return r.drive(func(running *sync.WaitGroup) {
+		for i, w := range wires {
+			running.Go(func() { r.work(w, p.buyer(i)) })
+		}
+	})
+}
+
+// runOpen carries an open plan out.
+func (p *plan) runOpen() (_ *load, err error) {
+	r := p.newRace()
+	o, err := r.openLoad()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.close()) }()
+	r.begin()
+	sum, err := r.drive(func(running *sync.WaitGroup) {
+		running.Go(func() {
+			if err := o.run(); err != nil {
+				r.fail(err)
+			}
+			r.add(&o.own)
+		})
+	})
+	sum.unsent = max(int64(p.rate*(p.warm+p.window).Seconds())-o.sent, 0)
+	return sum, err
 }
 
 // race is a running plan.
@@ -173,52 +204,49 @@ type race struct {
 	err             error
 }
 
-func (p *plan) drive(wires []*wire) (*load, error) {
-	start := time.Now()
-	r := &race{plan: p, start: start, from: start.Add(p.warm), to: start.Add(p.warm + p.window)}
-	r.sum = load{window: map[int]int{}, all: map[int]int{}, took: p.window}
+func (p *plan) newRace() *race {
+	r := &race{plan: p, sum: load{window: map[int]int{}, all: map[int]int{}, took: p.window}}
+	r.begin()
+	return r
+}
+
+// begin makes now the start.
+func (r *race) begin() {
+	r.start = time.Now()
+	r.from, r.to = r.start.Add(r.warm), r.start.Add(r.warm+r.window)
+}
+
+// drive starts the senders and waits for them.
+func (r *race) drive(start func(*sync.WaitGroup)) (*load, error) {
 	var running sync.WaitGroup
-	for i, w := range wires {
-		running.Go(func() { r.work(w, p.buyer(i)) })
-	}
-	if p.crowd > 0 {
-		before := p.pids.usage()
+	start(&running)
+	if r.crowd > 0 {
+		before := r.pids.usage()
 		running.Wait()
-		r.sum.took = time.Since(start)
-		r.sum.processor = p.pids.usage().since(before)
+		r.sum.took = time.Since(r.start)
+		r.sum.processor = r.pids.usage().since(before)
 	} else {
 		time.Sleep(time.Until(r.from))
-		before := p.pids.usage()
+		before := r.pids.usage()
 		time.Sleep(time.Until(r.to))
-		r.sum.processor = p.pids.usage().since(before)
+		r.sum.processor = r.pids.usage().since(before)
 		running.Wait()
-	}
-	if p.rate > 0 {
-		r.sum.unsent = max(int64(p.rate*(p.warm+p.window).Seconds())-r.tickets.Load(), 0)
 	}
 	slices.Sort(r.sum.waits)
 	return &r.sum, r.err
 }
 
-// next says when an operation is meant to begin, and waits until then.
-func (r *race) next() (intended time.Time, more bool) {
-	now := time.Now()
+// next says whether there is another operation, which begins now.
+func (r *race) next() (now time.Time, more bool) {
+	now = time.Now()
 	switch {
 	case r.broken.Load():
 		return now, false
 	case r.crowd > 0:
 		return now, r.tickets.Add(1) <= r.crowd
-	case r.rate == 0:
+	default:
 		return now, now.Before(r.to)
-	case now.After(r.to.Add(backlogGrace)):
-		return now, false
 	}
-	intended = r.start.Add(time.Duration(float64(r.tickets.Add(1)-1) / r.rate * float64(time.Second)))
-	if intended.After(r.to) {
-		return intended, false
-	}
-	time.Sleep(time.Until(intended))
-	return intended, true
 }
 
 func (r *race) work(w *wire, buy buyer) {
@@ -230,7 +258,7 @@ func (r *race) work(w *wire, buy buyer) {
 		}
 		status, body, err := buy(w)
 		if err == nil && !r.tolerant && !slices.Contains(r.want, status) {
-			err = fmt.Errorf("the server answered %d, want one of %v: %s", status, r.want, body)
+			err = wrong(status, r.want, body)
 		}
 		if err != nil {
 			r.fail(err)
@@ -239,6 +267,10 @@ func (r *race) work(w *wire, buy buyer) {
 		r.note(&own, status, intended, time.Now())
 	}
 	r.add(&own)
+}
+
+func wrong(status int, want []int, body []byte) error {
+	return fmt.Errorf("the server answered %d, want one of %v: %s", status, want, body)
 }
 
 func (r *race) note(own *load, status int, intended, answered time.Time) {

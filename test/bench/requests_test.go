@@ -89,11 +89,19 @@ func holdForm(product sale.ProductID, kind keyKind) *form {
 		`{"customer_id":"buyer-`+gap(len(word()))+`","lines":[{"product_id":"`+product.String()+`","quantity":1}]}`)
 }
 
+// holdRequests gives requests for one hold after the other, each valid until the next.
+func holdRequests(product sale.ProductID, kind keyKind) func() func() []byte {
+	return func() func() []byte {
+		hold := holdForm(product, kind)
+		return func() []byte { return hold.fill(kind.next(product), word()) }
+	}
+}
+
 // holders make one hold after the other.
 func holders(product sale.ProductID, kind keyKind) func(int) buyer {
 	return func(int) buyer {
-		hold := holdForm(product, kind)
-		return func(w *wire) (int, []byte, error) { return w.ask(hold.fill(kind.next(product), word())) }
+		next := holdRequests(product, kind)()
+		return func(w *wire) (int, []byte, error) { return w.ask(next()) }
 	}
 }
 

@@ -183,7 +183,7 @@ func (e *engine) sellSlowly(ctx context.Context, process string, rate float64) (
 	plan := e.closed(process, holders(product, holdIDKeys), http.StatusCreated)
 	plan.tolerant = true
 	if rate > 0 {
-		plan.connections, plan.rate = openConnections, rate
+		plan.connections, plan.rate, plan.request = openConnections, rate, holdRequests(product, holdIDKeys)
 	}
 	return e.sell(ctx, "slow", product, plan)
 }

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	headerKey = "Idempotency-Key"
-	holdsPath = "/api/holds"
+	headerKey  = "Idempotency-Key"
+	holdsPath  = "/api/holds"
+	ordersPath = "/api/orders"
 )
 
 // HoldKey makes a new idempotency key for a hold on these products, in any order. It
@@ -38,29 +39,43 @@ func HoldKey(products ...client.ProductID) (client.IdempotencyKey, error) {
 	return sale.NewHoldID(home).String(), nil
 }
 
-// keyFor makes the key of a request that has none: a hold's own where its body can be
-// read, else any.
+// keyFor makes the key of a request that has none: for a hold its id to be, for an order
+// its hold's, where the body can be read, else any.
 func keyFor(req *http.Request) client.IdempotencyKey {
-	if strings.HasSuffix(req.URL.Path, holdsPath) && req.GetBody != nil {
+	switch path := req.URL.Path; {
+	case strings.HasSuffix(path, holdsPath):
 		if key, err := HoldKey(productsOf(req)...); err == nil {
 			return key
+		}
+	case strings.HasSuffix(path, ordersPath):
+		if hold := read[client.CreateOrderRequest](req).HoldID; hold != "" {
+			return hold
 		}
 	}
 	return rand.Text()
 }
 
-// productsOf are those that a hold's request asks for, none when it cannot be read: the
-// service says what is wrong with it.
-func productsOf(req *http.Request) []client.ProductID {
+// read gives what a request's body says, nothing when it cannot be read: the service tells
+// what is wrong with it.
+func read[T any](req *http.Request) T {
+	var asked, nothing T
+	if req.GetBody == nil {
+		return nothing
+	}
 	body, err := req.GetBody()
 	if err != nil {
-		return nil
+		return nothing
 	}
 	defer func() { _ = body.Close() }()
-	var request client.CreateHoldRequest
-	if json.NewDecoder(body).Decode(&request) != nil {
-		return nil
+	if json.NewDecoder(body).Decode(&asked) != nil {
+		return nothing
 	}
+	return asked
+}
+
+// productsOf are those that a hold's request asks for.
+func productsOf(req *http.Request) []client.ProductID {
+	request := read[client.CreateHoldRequest](req)
 	products := make([]client.ProductID, len(request.Lines))
 	for i, line := range request.Lines {
 		products[i] = line.ProductID

@@ -96,6 +96,18 @@ func TestAnOrderWhoseAnswersAreLostIsMadeOnceUnderTheCallersKey(t *testing.T) {
 	assert.NotNil(t, reply.Headers201.IdempotentReplayed)
 }
 
+func TestAnOrderWhoseAnswersAreLostIsMadeOnceUnderItsHoldsID(t *testing.T) {
+	t.Parallel()
+	service := apitest.Start(t, apitest.Settings{})
+	hold := service.Hold(t, 1, service.Product(t, 5))
+	var keys []string
+	api := open(t, service.URL, losing(&keys))
+	reply, err := api.CreateOrderWithResponse(t.Context(), nil, client.CreateOrderRequest{HoldID: hold.ID})
+	require.NoError(t, sdk.Check(reply, err))
+	assert.Equal(t, []string{hold.ID, hold.ID, hold.ID}, keys)
+	assert.NotNil(t, reply.Headers201.IdempotentReplayed)
+}
+
 func TestARefusalIsAnErrorWithItsCodeAfterOneTry(t *testing.T) {
 	t.Parallel()
 	service := apitest.Start(t, apitest.Settings{})

@@ -463,7 +463,7 @@ func TestWebhooksAreListedAndRedelivered(t *testing.T) {
 		require.NoError(t, err)
 	}
 	exec("UPDATE webhook_endpoints SET disabled_at = NOW(6), disabled_reason = 'It was tired.', types = '[]'")
-	exec("UPDATE outbox SET fanned_out = TRUE")
+	exec("DELETE FROM announcements")
 	list := func() endpointJSON {
 		r := run(t, settings, "webhooks", "list", "--json")
 		require.Equal(t, exitFine, r.code, r.err)

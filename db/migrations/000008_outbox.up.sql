@@ -1,7 +1,7 @@
 -- Outbox holds what the world is to be told, written in the transaction that made
 -- it true. An id is made of what it tells, so nothing is told twice; `sequence` is the
--- event's place in the life of its order or payment. `fanned_out` says that each endpoint
--- that wants the event has a delivery of it.
+-- event's place in the life of its order or payment. Nothing of a row ever changes: what
+-- is still to be given to the endpoints stands in `announcements`.
 CREATE TABLE outbox (
     id         BINARY(16)  NOT NULL PRIMARY KEY,
     type       VARCHAR(64) NOT NULL,
@@ -9,6 +9,5 @@ CREATE TABLE outbox (
     sequence   BIGINT      NOT NULL,
     payload    JSON        NOT NULL,
     created_at DATETIME(6) NOT NULL,
-    fanned_out BOOLEAN     NOT NULL DEFAULT FALSE,
-    KEY outbox_new (fanned_out, created_at)
+    KEY outbox_time (created_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

@@ -1,7 +1,9 @@
 -- name: InsertDelivery :exec
 -- Deliveries that are due at once; the tuple is repeated for more. The primary key
--- makes an event go to an endpoint once.
-INSERT INTO deliveries (endpoint_id, event_id, state, next_attempt_at, created_at) VALUES (?, ?, 'pending', ?, ?);
+-- makes an event go to an endpoint once: one that is there already, since somebody asked
+-- for it before it was fanned out, stays as it is.
+INSERT INTO deliveries (endpoint_id, event_id, state, next_attempt_at, created_at) VALUES (?, ?, 'pending', ?, ?)
+ON DUPLICATE KEY UPDATE event_id = deliveries.event_id;
 
 -- name: DueEndpoints :many
 -- Enabled endpoints that something is due for: one look into the index for each. The

@@ -45,7 +45,7 @@ SELECT hold_lines.customer_id,
 FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE hold_lines.product_id = sqlc.arg(product_id)
   AND hold_lines.customer_id IN (sqlc.slice('customers'))
-  AND hold_lines.state IN ('held', 'pending', 'sold')
+  AND hold_lines.ended = ''
   AND (hold_lines.state <> 'sold'
     OR NOT EXISTS (SELECT 1 FROM orders
                    WHERE orders.id = hold_lines.id AND (orders.refund_due_at IS NOT NULL OR orders.refunded_at IS NOT NULL)))
@@ -59,6 +59,7 @@ SELECT id, position, quantity, state
 FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE product_id = sqlc.arg(product_id)
   AND customer_id IN (sqlc.slice('customers'))
+  AND ended = ''
   AND state IN ('held', 'pending')
   AND due_at <= sqlc.arg(now)
   AND id <> sqlc.arg(other_than)
@@ -131,15 +132,9 @@ UPDATE hold_lines FORCE INDEX (PRIMARY)
 SET state = 'pending', due_at = sqlc.arg(now) + INTERVAL payment_window_seconds SECOND
 WHERE id IN (sqlc.slice('ids')) AND state = 'held';
 
--- name: SellHolds :exec
--- SellLines for many orders; UnsoldLines then says whether all were still pending. By
--- primary key: see LockHolds.
+-- name: SellHolds :execrows
+-- SellLines for many orders. By primary key: see LockHolds.
 UPDATE hold_lines FORCE INDEX (PRIMARY) SET state = 'sold' WHERE id IN (sqlc.slice('ids')) AND state = 'pending';
-
--- name: UnsoldLines :one
--- How many lines of these orders are not sold, this transaction's own changes seen. By
--- primary key: see LockHolds.
-SELECT COUNT(*) FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) AND state <> 'sold';
 
 -- name: LinesOfHolds :many
 -- GetLines for many orders, each one's in its own order. By primary key: see LockHolds.

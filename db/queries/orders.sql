@@ -1,7 +1,16 @@
 -- name: InsertOrder :exec
 -- Fails on a hold that was ordered already, by the primary key.
-INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by, paid_at)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: OrderExists :one
+-- Waits for whoever is writing the order, then says whether it is there, made at this
+-- very instant: another of the same hold is not the one that was written.
+SELECT COUNT(*) FROM orders WHERE id = ? AND created_at = ? FOR SHARE;
+
+-- name: OrderMadeByOwnKey :one
+-- Whether a request made the order whose key was the hold's id.
+SELECT EXISTS (SELECT 1 FROM orders WHERE id = ? AND own_key = TRUE) AS made;
 
 -- name: GetOrder :one
 -- One committed state and the clock that its status goes by.
@@ -37,10 +46,6 @@ WHERE id = ? AND refund_due_at IS NULL AND refunded_at IS NULL;
 -- name: MarkRefunded :execrows
 -- The order's money went back.
 UPDATE orders SET refunded_at = ? WHERE id = ? AND refunded_at IS NULL;
-
--- name: OrdersThere :many
--- OrderIsThere for many holds.
-SELECT id FROM orders WHERE id IN (sqlc.slice('ids'));
 
 -- name: LockOrders :many
 -- LockOrder for many orders, in the order of their ids.

@@ -3,40 +3,47 @@
 -- was told before, by the primary key.
 INSERT INTO outbox (id, type, order_id, sequence, payload, created_at) VALUES (?, ?, ?, ?, ?, ?);
 
--- name: NewEvents :many
--- Events that were not fanned out, oldest first, nobody else's to fan out until the
--- transaction ends. Those that another process works on are left out. Ids are not in
--- the order of commits, hence the mark.
-SELECT id, type FROM outbox
-WHERE fanned_out = FALSE
-ORDER BY created_at
-LIMIT ?
-FOR UPDATE SKIP LOCKED;
+-- name: InsertAnnouncement :exec
+-- Says that some events, whose ids these are one after the other, are still to be given to
+-- the endpoints; the tuple is repeated for more. In the transaction that tells them.
+INSERT INTO announcements (id, events, created_at) VALUES (?, ?, ?);
 
--- name: AnyNewEvent :one
+-- name: Announcements :many
+-- The oldest announcements, nobody else's to fan out until the transaction ends. Those
+-- that another process works on are left out.
+SELECT id, events FROM announcements ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED;
+
+-- name: AnyAnnouncement :one
 -- Whether there is anything to fan out. Takes no lock.
-SELECT EXISTS (SELECT 1 FROM outbox WHERE fanned_out = FALSE) AS found;
+SELECT EXISTS (SELECT 1 FROM announcements) AS found;
 
--- name: MarkFannedOut :exec
--- Says that each endpoint that wants these events has its deliveries. The caller holds
--- the rows.
-UPDATE outbox SET fanned_out = TRUE WHERE id IN (sqlc.slice('ids'));
+-- name: OldestAnnouncement :one
+-- When the first of the events was told that are still to be fanned out, the year 9999
+-- when there are none. Takes no lock.
+SELECT CAST(COALESCE(MIN(created_at), '9999-12-31') AS DATETIME(6)) AS told_at FROM announcements;
+
+-- name: DeleteAnnouncements :exec
+-- Says that each endpoint that wants these events has its deliveries. The caller holds the
+-- rows.
+DELETE FROM announcements WHERE id IN (sqlc.slice('ids'));
+
+-- name: EventTypes :many
+-- What some events are about.
+SELECT id, type FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids'));
 
 -- name: GetEvents :many
--- Events as they are told. Nothing of them ever changes but the mark.
+-- Events as they are told. Nothing of them ever changes.
 SELECT * FROM outbox WHERE id IN (sqlc.slice('ids'));
 
 -- name: KeepEvents :many
--- Of these events, those that are there and fanned out. Nobody purges them until the
--- transaction ends. By primary key, as a purge locks them.
-SELECT id FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) AND fanned_out = TRUE FOR SHARE;
+-- Of these events, those that are there. Nobody purges them until the transaction ends.
+-- By primary key, as a purge locks them.
+SELECT id FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) FOR SHARE;
 
 -- name: EventsSince :many
--- A page of the events that were fanned out, from after one on, in the order of their
--- time.
+-- A page of the events from after one on, in the order of their time.
 SELECT id, type, created_at FROM outbox
-WHERE fanned_out = TRUE
-  AND created_at >= sqlc.arg(since)
+WHERE created_at >= sqlc.arg(since)
   AND (created_at > sqlc.arg(since) OR id > sqlc.arg(after))
 ORDER BY created_at, id
 LIMIT ?;
@@ -51,10 +58,10 @@ ORDER BY id
 LIMIT ?;
 
 -- name: LockOldEvents :many
--- Of these events, those that are old, fanned out and that nobody works on. While the
--- caller holds them, nobody sends them to anyone else.
+-- Of these events, those that are old and that nobody works on. While the caller holds
+-- them, nobody sends them to anyone else.
 SELECT id FROM outbox FORCE INDEX (PRIMARY)
-WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before) AND fanned_out = TRUE
+WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before)
 FOR UPDATE SKIP LOCKED;
 
 -- name: DoneEvents :many

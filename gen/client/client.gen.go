@@ -1637,6 +1637,9 @@ type ClientInterface interface {
 	// Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 	// those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
 	//
+	// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+	// the order. The id of another hold is no key for this one.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/orders (the `CreateOrder` operationId).
@@ -1646,6 +1649,9 @@ type ClientInterface interface {
 	//
 	// Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 	// those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
+	//
+	// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+	// the order. The id of another hold is no key for this one.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2119,6 +2125,9 @@ func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, reqEd
 // Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 // those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
 //
+// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+// the order. The id of another hold is no key for this one.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/orders (the `CreateOrder` operationId).
@@ -2138,6 +2147,9 @@ func (c *Client) CreateOrderWithBody(ctx context.Context, params *CreateOrderPar
 //
 // Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 // those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
+//
+// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+// the order. The id of another hold is no key for this one.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4155,6 +4167,9 @@ type ClientWithResponsesInterface interface {
 	// Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 	// those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
 	//
+	// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+	// the order. The id of another hold is no key for this one.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/orders (the `CreateOrder` operationId).
@@ -4164,6 +4179,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 	// those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
+	//
+	// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+	// the order. The id of another hold is no key for this one.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6031,6 +6049,9 @@ func (c *ClientWithResponses) ListOrdersWithResponse(ctx context.Context, params
 // Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 // those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
 //
+// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+// the order. The id of another hold is no key for this one.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/orders (the `CreateOrder` operationId).
@@ -6046,6 +6067,9 @@ func (c *ClientWithResponses) CreateOrderWithBodyWithResponse(ctx context.Contex
 //
 // Turns an active hold into an order that waits for its payment until `pay_by`. The lines and prices are
 // those of the hold. An order with a total of 0 is `paid` at once. A hold is ordered once.
+//
+// The cheapest `Idempotency-Key` is the id of the hold: the order is then its record, for as long as there is
+// the order. The id of another hold is no key for this one.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -210,6 +210,7 @@ func (q *Queries) GiveUpDeliveries(ctx context.Context, db DBTX, arg GiveUpDeliv
 
 const InsertDelivery = `-- name: InsertDelivery :exec
 INSERT INTO deliveries (endpoint_id, event_id, state, next_attempt_at, created_at) VALUES (?, ?, 'pending', ?, ?)
+ON DUPLICATE KEY UPDATE event_id = deliveries.event_id
 `
 
 type InsertDeliveryParams struct {
@@ -220,7 +221,8 @@ type InsertDeliveryParams struct {
 }
 
 // Deliveries that are due at once; the tuple is repeated for more. The primary key
-// makes an event go to an endpoint once.
+// makes an event go to an endpoint once: one that is there already, since somebody asked
+// for it before it was fanned out, stays as it is.
 func (q *Queries) InsertDelivery(ctx context.Context, db DBTX, arg InsertDeliveryParams) error {
 	_, err := db.ExecContext(ctx, InsertDelivery,
 		arg.EndpointID,

@@ -20,7 +20,7 @@ SELECT hold_lines.customer_id,
 FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE hold_lines.product_id = ?
   AND hold_lines.customer_id IN (/*SLICE:customers*/?)
-  AND hold_lines.state IN ('held', 'pending', 'sold')
+  AND hold_lines.ended = ''
   AND (hold_lines.state <> 'sold'
     OR NOT EXISTS (SELECT 1 FROM orders
                    WHERE orders.id = hold_lines.id AND (orders.refund_due_at IS NOT NULL OR orders.refunded_at IS NOT NULL)))
@@ -669,6 +669,7 @@ SELECT id, position, quantity, state
 FROM hold_lines FORCE INDEX (hold_lines_customer)
 WHERE product_id = ?
   AND customer_id IN (/*SLICE:customers*/?)
+  AND ended = ''
   AND state IN ('held', 'pending')
   AND due_at <= ?
   AND id <> ?
@@ -866,13 +867,12 @@ func (q *Queries) ReturnLines(ctx context.Context, db DBTX, arg ReturnLinesParam
 	return result.RowsAffected()
 }
 
-const SellHolds = `-- name: SellHolds :exec
+const SellHolds = `-- name: SellHolds :execrows
 UPDATE hold_lines FORCE INDEX (PRIMARY) SET state = 'sold' WHERE id IN (/*SLICE:ids*/?) AND state = 'pending'
 `
 
-// SellLines for many orders; UnsoldLines then says whether all were still pending. By
-// primary key: see LockHolds.
-func (q *Queries) SellHolds(ctx context.Context, db DBTX, ids []sale.HoldID) error {
+// SellLines for many orders. By primary key: see LockHolds.
+func (q *Queries) SellHolds(ctx context.Context, db DBTX, ids []sale.HoldID) (int64, error) {
 	query := SellHolds
 	var queryParams []interface{}
 	if len(ids) > 0 {
@@ -883,8 +883,11 @@ func (q *Queries) SellHolds(ctx context.Context, db DBTX, ids []sale.HoldID) err
 	} else {
 		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
 	}
-	_, err := db.ExecContext(ctx, query, queryParams...)
-	return err
+	result, err := db.ExecContext(ctx, query, queryParams...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const SellLines = `-- name: SellLines :execrows
@@ -899,27 +902,4 @@ func (q *Queries) SellLines(ctx context.Context, db DBTX, id sale.HoldID) (int64
 		return 0, err
 	}
 	return result.RowsAffected()
-}
-
-const UnsoldLines = `-- name: UnsoldLines :one
-SELECT COUNT(*) FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) AND state <> 'sold'
-`
-
-// How many lines of these orders are not sold, this transaction's own changes seen. By
-// primary key: see LockHolds.
-func (q *Queries) UnsoldLines(ctx context.Context, db DBTX, ids []sale.HoldID) (int64, error) {
-	query := UnsoldLines
-	var queryParams []interface{}
-	if len(ids) > 0 {
-		for _, v := range ids {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
-	}
-	row := db.QueryRowContext(ctx, query, queryParams...)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
 }

@@ -505,6 +505,12 @@ func (ns NullPaymentsState) Value() (driver.Value, error) {
 	return string(ns.PaymentsState), nil
 }
 
+type Announcement struct {
+	ID        sale.EventID
+	Events    []byte
+	CreatedAt time.Time
+}
+
 type Delivery struct {
 	EndpointID     sale.EndpointID
 	EventID        sale.EventID
@@ -558,6 +564,8 @@ type Order struct {
 	Currency     string
 	CreatedAt    time.Time
 	PayBy        time.Time
+	LineCount    int64
+	OwnKey       bool
 	PaidAt       *time.Time
 	FailedAt     *time.Time
 	CancelledAt  *time.Time
@@ -575,7 +583,6 @@ type Outbox struct {
 	Sequence  int64
 	Payload   json.RawMessage
 	CreatedAt time.Time
-	FannedOut bool
 }
 
 type Payment struct {

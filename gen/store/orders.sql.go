@@ -57,7 +57,7 @@ func (q *Queries) GetLines(ctx context.Context, db DBTX, id sale.HoldID) ([]Hold
 }
 
 const GetOrder = `-- name: GetOrder :one
-SELECT orders.id, orders.customer_id, orders.total_amount, orders.currency, orders.created_at, orders.pay_by, orders.paid_at, orders.failed_at, orders.cancelled_at, orders.refund_due_at, orders.refunded_at, orders.refund_reason, orders.provider, orders.payment_id, NOW(6) AS now FROM orders WHERE id = ?
+SELECT orders.id, orders.customer_id, orders.total_amount, orders.currency, orders.created_at, orders.pay_by, orders.line_count, orders.own_key, orders.paid_at, orders.failed_at, orders.cancelled_at, orders.refund_due_at, orders.refunded_at, orders.refund_reason, orders.provider, orders.payment_id, NOW(6) AS now FROM orders WHERE id = ?
 `
 
 type GetOrderRow struct {
@@ -76,6 +76,8 @@ func (q *Queries) GetOrder(ctx context.Context, db DBTX, id sale.OrderID) (GetOr
 		&i.Order.Currency,
 		&i.Order.CreatedAt,
 		&i.Order.PayBy,
+		&i.Order.LineCount,
+		&i.Order.OwnKey,
 		&i.Order.PaidAt,
 		&i.Order.FailedAt,
 		&i.Order.CancelledAt,
@@ -90,8 +92,8 @@ func (q *Queries) GetOrder(ctx context.Context, db DBTX, id sale.OrderID) (GetOr
 }
 
 const InsertOrder = `-- name: InsertOrder :exec
-INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by, paid_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 `
 
 type InsertOrderParams struct {
@@ -101,6 +103,8 @@ type InsertOrderParams struct {
 	Currency    string
 	CreatedAt   time.Time
 	PayBy       time.Time
+	LineCount   int64
+	OwnKey      bool
 	PaidAt      *time.Time
 }
 
@@ -113,13 +117,15 @@ func (q *Queries) InsertOrder(ctx context.Context, db DBTX, arg InsertOrderParam
 		arg.Currency,
 		arg.CreatedAt,
 		arg.PayBy,
+		arg.LineCount,
+		arg.OwnKey,
 		arg.PaidAt,
 	)
 	return err
 }
 
 const ListCustomersOrders = `-- name: ListCustomersOrders :many
-SELECT orders.id, orders.customer_id, orders.total_amount, orders.currency, orders.created_at, orders.pay_by, orders.paid_at, orders.failed_at, orders.cancelled_at, orders.refund_due_at, orders.refunded_at, orders.refund_reason, orders.provider, orders.payment_id, NOW(6) AS now
+SELECT orders.id, orders.customer_id, orders.total_amount, orders.currency, orders.created_at, orders.pay_by, orders.line_count, orders.own_key, orders.paid_at, orders.failed_at, orders.cancelled_at, orders.refund_due_at, orders.refunded_at, orders.refund_reason, orders.provider, orders.payment_id, NOW(6) AS now
 FROM orders
 WHERE customer_id = ? AND id < ?
 ORDER BY id DESC LIMIT ?
@@ -153,6 +159,8 @@ func (q *Queries) ListCustomersOrders(ctx context.Context, db DBTX, arg ListCust
 			&i.Order.Currency,
 			&i.Order.CreatedAt,
 			&i.Order.PayBy,
+			&i.Order.LineCount,
+			&i.Order.OwnKey,
 			&i.Order.PaidAt,
 			&i.Order.FailedAt,
 			&i.Order.CancelledAt,
@@ -177,7 +185,7 @@ func (q *Queries) ListCustomersOrders(ctx context.Context, db DBTX, arg ListCust
 }
 
 const ListOrders = `-- name: ListOrders :many
-SELECT orders.id, orders.customer_id, orders.total_amount, orders.currency, orders.created_at, orders.pay_by, orders.paid_at, orders.failed_at, orders.cancelled_at, orders.refund_due_at, orders.refunded_at, orders.refund_reason, orders.provider, orders.payment_id, NOW(6) AS now FROM orders WHERE id < ? ORDER BY id DESC LIMIT ?
+SELECT orders.id, orders.customer_id, orders.total_amount, orders.currency, orders.created_at, orders.pay_by, orders.line_count, orders.own_key, orders.paid_at, orders.failed_at, orders.cancelled_at, orders.refund_due_at, orders.refunded_at, orders.refund_reason, orders.provider, orders.payment_id, NOW(6) AS now FROM orders WHERE id < ? ORDER BY id DESC LIMIT ?
 `
 
 type ListOrdersParams struct {
@@ -208,6 +216,8 @@ func (q *Queries) ListOrders(ctx context.Context, db DBTX, arg ListOrdersParams)
 			&i.Order.Currency,
 			&i.Order.CreatedAt,
 			&i.Order.PayBy,
+			&i.Order.LineCount,
+			&i.Order.OwnKey,
 			&i.Order.PaidAt,
 			&i.Order.FailedAt,
 			&i.Order.CancelledAt,
@@ -232,7 +242,7 @@ func (q *Queries) ListOrders(ctx context.Context, db DBTX, arg ListOrdersParams)
 }
 
 const LockOrder = `-- name: LockOrder :one
-SELECT id, customer_id, total_amount, currency, created_at, pay_by, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders WHERE id = ? FOR UPDATE
+SELECT id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders WHERE id = ? FOR UPDATE
 `
 
 // The order, nobody else's to change until the transaction ends.
@@ -246,6 +256,8 @@ func (q *Queries) LockOrder(ctx context.Context, db DBTX, id sale.OrderID) (Orde
 		&i.Currency,
 		&i.CreatedAt,
 		&i.PayBy,
+		&i.LineCount,
+		&i.OwnKey,
 		&i.PaidAt,
 		&i.FailedAt,
 		&i.CancelledAt,
@@ -259,7 +271,7 @@ func (q *Queries) LockOrder(ctx context.Context, db DBTX, id sale.OrderID) (Orde
 }
 
 const LockOrders = `-- name: LockOrders :many
-SELECT id, customer_id, total_amount, currency, created_at, pay_by, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders WHERE id IN (/*SLICE:ids*/?) ORDER BY id FOR UPDATE
+SELECT id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders WHERE id IN (/*SLICE:ids*/?) ORDER BY id FOR UPDATE
 `
 
 // LockOrder for many orders, in the order of their ids.
@@ -289,6 +301,8 @@ func (q *Queries) LockOrders(ctx context.Context, db DBTX, ids []sale.OrderID) (
 			&i.Currency,
 			&i.CreatedAt,
 			&i.PayBy,
+			&i.LineCount,
+			&i.OwnKey,
 			&i.PaidAt,
 			&i.FailedAt,
 			&i.CancelledAt,
@@ -476,6 +490,24 @@ func (q *Queries) MarkRefunded(ctx context.Context, db DBTX, arg MarkRefundedPar
 	return result.RowsAffected()
 }
 
+const OrderExists = `-- name: OrderExists :one
+SELECT COUNT(*) FROM orders WHERE id = ? AND created_at = ? FOR SHARE
+`
+
+type OrderExistsParams struct {
+	ID        sale.OrderID
+	CreatedAt time.Time
+}
+
+// Waits for whoever is writing the order, then says whether it is there, made at this
+// very instant: another of the same hold is not the one that was written.
+func (q *Queries) OrderExists(ctx context.Context, db DBTX, arg OrderExistsParams) (int64, error) {
+	row := db.QueryRowContext(ctx, OrderExists, arg.ID, arg.CreatedAt)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const OrderIsThere = `-- name: OrderIsThere :one
 SELECT EXISTS (SELECT 1 FROM orders WHERE id = ?) AS there
 `
@@ -489,40 +521,14 @@ func (q *Queries) OrderIsThere(ctx context.Context, db DBTX, id sale.OrderID) (b
 	return there, err
 }
 
-const OrdersThere = `-- name: OrdersThere :many
-SELECT id FROM orders WHERE id IN (/*SLICE:ids*/?)
+const OrderMadeByOwnKey = `-- name: OrderMadeByOwnKey :one
+SELECT EXISTS (SELECT 1 FROM orders WHERE id = ? AND own_key = TRUE) AS made
 `
 
-// OrderIsThere for many holds.
-func (q *Queries) OrdersThere(ctx context.Context, db DBTX, ids []sale.OrderID) ([]sale.OrderID, error) {
-	query := OrdersThere
-	var queryParams []interface{}
-	if len(ids) > 0 {
-		for _, v := range ids {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
-	}
-	rows, err := db.QueryContext(ctx, query, queryParams...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []sale.OrderID
-	for rows.Next() {
-		var id sale.OrderID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+// Whether a request made the order whose key was the hold's id.
+func (q *Queries) OrderMadeByOwnKey(ctx context.Context, db DBTX, id sale.OrderID) (bool, error) {
+	row := db.QueryRowContext(ctx, OrderMadeByOwnKey, id)
+	var made bool
+	err := row.Scan(&made)
+	return made, err
 }

@@ -14,16 +14,71 @@ import (
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
-const AnyNewEvent = `-- name: AnyNewEvent :one
-SELECT EXISTS (SELECT 1 FROM outbox WHERE fanned_out = FALSE) AS found
+const Announcements = `-- name: Announcements :many
+SELECT id, events FROM announcements ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED
+`
+
+type AnnouncementsRow struct {
+	ID     sale.EventID
+	Events []byte
+}
+
+// The oldest announcements, nobody else's to fan out until the transaction ends. Those
+// that another process works on are left out.
+func (q *Queries) Announcements(ctx context.Context, db DBTX, limit int32) ([]AnnouncementsRow, error) {
+	rows, err := db.QueryContext(ctx, Announcements, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AnnouncementsRow
+	for rows.Next() {
+		var i AnnouncementsRow
+		if err := rows.Scan(&i.ID, &i.Events); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const AnyAnnouncement = `-- name: AnyAnnouncement :one
+SELECT EXISTS (SELECT 1 FROM announcements) AS found
 `
 
 // Whether there is anything to fan out. Takes no lock.
-func (q *Queries) AnyNewEvent(ctx context.Context, db DBTX) (bool, error) {
-	row := db.QueryRowContext(ctx, AnyNewEvent)
+func (q *Queries) AnyAnnouncement(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRowContext(ctx, AnyAnnouncement)
 	var found bool
 	err := row.Scan(&found)
 	return found, err
+}
+
+const DeleteAnnouncements = `-- name: DeleteAnnouncements :exec
+DELETE FROM announcements WHERE id IN (/*SLICE:ids*/?)
+`
+
+// Says that each endpoint that wants these events has its deliveries. The caller holds the
+// rows.
+func (q *Queries) DeleteAnnouncements(ctx context.Context, db DBTX, ids []sale.EventID) error {
+	query := DeleteAnnouncements
+	var queryParams []interface{}
+	if len(ids) > 0 {
+		for _, v := range ids {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
+	}
+	_, err := db.ExecContext(ctx, query, queryParams...)
+	return err
 }
 
 const DoneEvents = `-- name: DoneEvents :many
@@ -112,10 +167,52 @@ func (q *Queries) EventAges(ctx context.Context, db DBTX, arg EventAgesParams) (
 	return items, nil
 }
 
+const EventTypes = `-- name: EventTypes :many
+SELECT id, type FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?)
+`
+
+type EventTypesRow struct {
+	ID   sale.EventID
+	Type sale.EventType
+}
+
+// What some events are about.
+func (q *Queries) EventTypes(ctx context.Context, db DBTX, ids []sale.EventID) ([]EventTypesRow, error) {
+	query := EventTypes
+	var queryParams []interface{}
+	if len(ids) > 0 {
+		for _, v := range ids {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
+	}
+	rows, err := db.QueryContext(ctx, query, queryParams...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EventTypesRow
+	for rows.Next() {
+		var i EventTypesRow
+		if err := rows.Scan(&i.ID, &i.Type); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const EventsSince = `-- name: EventsSince :many
 SELECT id, type, created_at FROM outbox
-WHERE fanned_out = TRUE
-  AND created_at >= ?
+WHERE created_at >= ?
   AND (created_at > ? OR id > ?)
 ORDER BY created_at, id
 LIMIT ?
@@ -133,8 +230,7 @@ type EventsSinceRow struct {
 	CreatedAt time.Time
 }
 
-// A page of the events that were fanned out, from after one on, in the order of their
-// time.
+// A page of the events from after one on, in the order of their time.
 func (q *Queries) EventsSince(ctx context.Context, db DBTX, arg EventsSinceParams) ([]EventsSinceRow, error) {
 	rows, err := db.QueryContext(ctx, EventsSince,
 		arg.Since,
@@ -164,10 +260,10 @@ func (q *Queries) EventsSince(ctx context.Context, db DBTX, arg EventsSinceParam
 }
 
 const GetEvents = `-- name: GetEvents :many
-SELECT id, type, order_id, sequence, payload, created_at, fanned_out FROM outbox WHERE id IN (/*SLICE:ids*/?)
+SELECT id, type, order_id, sequence, payload, created_at FROM outbox WHERE id IN (/*SLICE:ids*/?)
 `
 
-// Events as they are told. Nothing of them ever changes but the mark.
+// Events as they are told. Nothing of them ever changes.
 func (q *Queries) GetEvents(ctx context.Context, db DBTX, ids []sale.EventID) ([]Outbox, error) {
 	query := GetEvents
 	var queryParams []interface{}
@@ -194,7 +290,6 @@ func (q *Queries) GetEvents(ctx context.Context, db DBTX, ids []sale.EventID) ([
 			&i.Sequence,
 			&i.Payload,
 			&i.CreatedAt,
-			&i.FannedOut,
 		); err != nil {
 			return nil, err
 		}
@@ -207,6 +302,23 @@ func (q *Queries) GetEvents(ctx context.Context, db DBTX, ids []sale.EventID) ([
 		return nil, err
 	}
 	return items, nil
+}
+
+const InsertAnnouncement = `-- name: InsertAnnouncement :exec
+INSERT INTO announcements (id, events, created_at) VALUES (?, ?, ?)
+`
+
+type InsertAnnouncementParams struct {
+	ID        sale.EventID
+	Events    []byte
+	CreatedAt time.Time
+}
+
+// Says that some events, whose ids these are one after the other, are still to be given to
+// the endpoints; the tuple is repeated for more. In the transaction that tells them.
+func (q *Queries) InsertAnnouncement(ctx context.Context, db DBTX, arg InsertAnnouncementParams) error {
+	_, err := db.ExecContext(ctx, InsertAnnouncement, arg.ID, arg.Events, arg.CreatedAt)
+	return err
 }
 
 const InsertEvent = `-- name: InsertEvent :exec
@@ -237,11 +349,11 @@ func (q *Queries) InsertEvent(ctx context.Context, db DBTX, arg InsertEventParam
 }
 
 const KeepEvents = `-- name: KeepEvents :many
-SELECT id FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) AND fanned_out = TRUE FOR SHARE
+SELECT id FROM outbox FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) FOR SHARE
 `
 
-// Of these events, those that are there and fanned out. Nobody purges them until the
-// transaction ends. By primary key, as a purge locks them.
+// Of these events, those that are there. Nobody purges them until the transaction ends.
+// By primary key, as a purge locks them.
 func (q *Queries) KeepEvents(ctx context.Context, db DBTX, ids []sale.EventID) ([]sale.EventID, error) {
 	query := KeepEvents
 	var queryParams []interface{}
@@ -277,7 +389,7 @@ func (q *Queries) KeepEvents(ctx context.Context, db DBTX, ids []sale.EventID) (
 
 const LockOldEvents = `-- name: LockOldEvents :many
 SELECT id FROM outbox FORCE INDEX (PRIMARY)
-WHERE id IN (/*SLICE:ids*/?) AND created_at <= ? AND fanned_out = TRUE
+WHERE id IN (/*SLICE:ids*/?) AND created_at <= ?
 FOR UPDATE SKIP LOCKED
 `
 
@@ -286,8 +398,8 @@ type LockOldEventsParams struct {
 	Before time.Time
 }
 
-// Of these events, those that are old, fanned out and that nobody works on. While the
-// caller holds them, nobody sends them to anyone else.
+// Of these events, those that are old and that nobody works on. While the caller holds
+// them, nobody sends them to anyone else.
 func (q *Queries) LockOldEvents(ctx context.Context, db DBTX, arg LockOldEventsParams) ([]sale.EventID, error) {
 	query := LockOldEvents
 	var queryParams []interface{}
@@ -322,64 +434,17 @@ func (q *Queries) LockOldEvents(ctx context.Context, db DBTX, arg LockOldEventsP
 	return items, nil
 }
 
-const MarkFannedOut = `-- name: MarkFannedOut :exec
-UPDATE outbox SET fanned_out = TRUE WHERE id IN (/*SLICE:ids*/?)
+const OldestAnnouncement = `-- name: OldestAnnouncement :one
+SELECT CAST(COALESCE(MIN(created_at), '9999-12-31') AS DATETIME(6)) AS told_at FROM announcements
 `
 
-// Says that each endpoint that wants these events has its deliveries. The caller holds
-// the rows.
-func (q *Queries) MarkFannedOut(ctx context.Context, db DBTX, ids []sale.EventID) error {
-	query := MarkFannedOut
-	var queryParams []interface{}
-	if len(ids) > 0 {
-		for _, v := range ids {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
-	}
-	_, err := db.ExecContext(ctx, query, queryParams...)
-	return err
-}
-
-const NewEvents = `-- name: NewEvents :many
-SELECT id, type FROM outbox
-WHERE fanned_out = FALSE
-ORDER BY created_at
-LIMIT ?
-FOR UPDATE SKIP LOCKED
-`
-
-type NewEventsRow struct {
-	ID   sale.EventID
-	Type sale.EventType
-}
-
-// Events that were not fanned out, oldest first, nobody else's to fan out until the
-// transaction ends. Those that another process works on are left out. Ids are not in
-// the order of commits, hence the mark.
-func (q *Queries) NewEvents(ctx context.Context, db DBTX, limit int32) ([]NewEventsRow, error) {
-	rows, err := db.QueryContext(ctx, NewEvents, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []NewEventsRow
-	for rows.Next() {
-		var i NewEventsRow
-		if err := rows.Scan(&i.ID, &i.Type); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+// When the first of the events was told that are still to be fanned out, the year 9999
+// when there are none. Takes no lock.
+func (q *Queries) OldestAnnouncement(ctx context.Context, db DBTX) (time.Time, error) {
+	row := db.QueryRowContext(ctx, OldestAnnouncement)
+	var told_at time.Time
+	err := row.Scan(&told_at)
+	return told_at, err
 }
 
 const PurgeEvents = `-- name: PurgeEvents :execrows

@@ -71,8 +71,9 @@ func TestPaymentsAtOnceEachHaveTheirOwnOutcome(t *testing.T) {
 		s.tell(said(sale.PaymentFailed, failed, "failed", "failed"))
 		stranger := said(sale.PaymentSucceeded, ordered(), "stranger", "stranger")
 		stranger.OrderID = sale.OrderOf(sale.NewHoldID(low.ID))
-		twice := ordered()
-		events = append(events, cheap, stranger, events[0],
+		twice, early := ordered(), ordered()
+		s.tell(said(sale.PaymentRefunded, early, "refund", "early"))
+		events = append(events, cheap, stranger, events[0], said(sale.PaymentSucceeded, early, "success", "early"),
 			said(sale.PaymentSucceeded, failed, "late", "late"),
 			said(sale.PaymentSucceeded, twice, "first", "first"), said(sale.PaymentSucceeded, twice, "second", "second"))
 		codes := newTally(t)
@@ -84,9 +85,10 @@ func TestPaymentsAtOnceEachHaveTheirOwnOutcome(t *testing.T) {
 				outcomes.add(sale.Fail(sale.Code(result.Outcome), ""))
 			}
 		})
-		assert.Equal(t, map[sale.Code]int{"": good + 5, sale.CodeOrderNotFound: 1}, codes.codes)
+		assert.Equal(t, map[sale.Code]int{"": good + 6, sale.CodeOrderNotFound: 1}, codes.codes)
 		assert.Equal(t, map[sale.Code]int{
 			sale.Code(sale.OutcomePaid): good + 1, sale.Code(sale.OutcomeMismatch): 1, sale.Code(sale.OutcomeDuplicate): 1,
+			sale.Code(sale.OutcomeIgnored):  1,
 			sale.Code(sale.OutcomeRebooked): 1, sale.Code(sale.OutcomeRefundDueExtra): 1,
 		}, outcomes.codes)
 		assert.Equal(t, int64(good+2), s.count("SELECT COUNT(*) FROM outbox WHERE type = 'order.paid'"))

@@ -22,7 +22,8 @@ var errPlainly = errors.New("not a case for a batch")
 // orderWish is a hold on its way to an order, with those of others.
 type orderWish struct {
 	hold  sale.HoldID
-	claim claim
+	claim claim     // not written when the key is the hold's id: the order is its own mark
+	byID  bool      // the key is the hold's id
 	view  OrderView // what became of it
 }
 
@@ -88,26 +89,21 @@ func (a *CreateOrder) settleAll(made *[]*orderTicket) mysql.Settle {
 		if len(*made) == 0 {
 			return true, nil
 		}
-		first := (*made)[0].Job
-		return first.claim.settle(a.q, first.hold)(ctx, conn)
+		first := (*made)[0].Job.view.Order
+		return a.settle(first.ID, &first.CreatedAt)(ctx, conn)
 	}
 }
 
-// orderable locks the holds and picks those that simply become orders: active, not
-// ordered, with something to pay.
+// orderable locks the holds and picks those that simply become orders: active, with
+// something to pay, and all their lines still held, as those of no ordered hold are.
 func (a *CreateOrder) orderable(ctx context.Context, tx *mysql.Tx, tickets []*orderTicket) ([]*orderTicket, error) {
 	ids := make([]sale.HoldID, len(tickets))
-	orders := make([]sale.OrderID, len(tickets))
 	for i, ticket := range tickets {
-		ids[i], orders[i] = ticket.Job.hold, sale.OrderOf(ticket.Job.hold)
+		ids[i] = ticket.Job.hold
 	}
 	rows, err := a.q.LockHolds(ctx, tx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("locking %d holds: %w", len(ids), err)
-	}
-	there, err := a.q.OrdersThere(ctx, tx, orders)
-	if err != nil {
-		return nil, fmt.Errorf("looking for %d orders: %w", len(ids), err)
 	}
 	lines := make(map[sale.HoldID][]store.HoldLine, len(ids))
 	for _, row := range rows {
@@ -117,7 +113,7 @@ func (a *CreateOrder) orderable(ctx context.Context, tx *mysql.Tx, tickets []*or
 	for i, ticket := range tickets {
 		id := ticket.Job.hold
 		again := i > 0 && tickets[i-1].Job.hold == id
-		if again || len(lines[id]) == 0 || slices.Contains(there, sale.OrderOf(id)) {
+		if again || len(lines[id]) == 0 || slices.ContainsFunc(lines[id], notHeld) {
 			continue
 		}
 		hold := holdOf(lines[id], false)
@@ -130,6 +126,8 @@ func (a *CreateOrder) orderable(ctx context.Context, tx *mysql.Tx, tickets []*or
 	return plain, nil
 }
 
+func notHeld(row store.HoldLine) bool { return row.State != sale.LineHeld }
+
 // orderedAt is the unpaid order that a hold becomes at now.
 func orderedAt(hold sale.Hold, now time.Time) OrderView {
 	order := sale.Order{
@@ -140,17 +138,19 @@ func orderedAt(hold sale.Hold, now time.Time) OrderView {
 }
 
 func (a *CreateOrder) insertAll(ctx context.Context, tx *mysql.Tx, tickets []*orderTicket) error {
-	marks := make([]marked, len(tickets))
+	var marks []marked
 	holds := make([]sale.HoldID, len(tickets))
 	rows := make([]any, 0, len(tickets)*orderColumns)
 	events := make([]event, len(tickets))
 	lines := 0
 	for i, ticket := range tickets {
 		order := ticket.Job.view.Order
-		marks[i] = marked{ticket.Job.claim, ticket.Job.hold}
+		if !ticket.Job.byID {
+			marks = append(marks, marked{ticket.Job.claim, ticket.Job.hold})
+		}
 		holds[i] = ticket.Job.hold
 		rows = append(rows, order.ID, order.CustomerID, order.Total.Amount, order.Total.Currency,
-			order.CreatedAt, order.PayBy, nil)
+			order.CreatedAt, order.PayBy, len(order.Lines), ticket.Job.byID, nil)
 		events[i] = orderEvent(sale.EventOrderCreated, order.ID, createdFacts(order))
 		lines += len(order.Lines)
 	}
@@ -171,10 +171,10 @@ func (a *CreateOrder) insertAll(ctx context.Context, tx *mysql.Tx, tickets []*or
 }
 
 // orderColumns is how many values one row of InsertOrder takes.
-const orderColumns = 7
+const orderColumns = 9
 
-func createdFacts(order sale.Order) map[string]any {
-	return map[string]any{
-		"customer_id": order.CustomerID, "amount": order.Total.Amount, "currency": order.Total.Currency, "pay_by": order.PayBy,
+func createdFacts(order sale.Order) facts {
+	return facts{
+		CustomerID: order.CustomerID, Amount: &order.Total.Amount, Currency: order.Total.Currency, PayBy: order.PayBy,
 	}
 }

@@ -3,6 +3,7 @@ package action
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,6 +19,7 @@ import (
 type success struct {
 	event sale.PaymentEvent
 	came  time.Time // by this process's clock: only how long ago that is counts
+	lines int64     // that the order has, once it is locked
 }
 
 type successTicket = lane.Ticket[*success]
@@ -29,16 +31,26 @@ func (a *ProcessPayment) serveBatch(ctx context.Context, from sale.Provider, wai
 	slices.SortFunc(waiting, func(x, y *successTicket) int {
 		return bytes.Compare(x.Job.event.OrderID[:], y.Job.event.OrderID[:])
 	})
-	halve(waiting, next, func(tickets []*successTicket) error { return a.payAll(ctx, from, tickets, next) })
+	halve(waiting, next, func(tickets []*successTicket) error {
+		err := a.payAll(ctx, from, tickets, nothingKnown, next)
+		if errors.Is(err, errTaken) {
+			err = a.payAll(ctx, from, tickets, a.knownIDs, next)
+		}
+		return err
+	})
 }
 
-// payAll is one transaction: the orders, then lines, payments, events.
+// lookForIDs tells which events and payments are there already.
+type lookForIDs func(context.Context, *mysql.Tx, sale.Provider, []*successTicket) (knownIDs, error)
+
+// payAll is one transaction: the orders, then lines, payments, events. errTaken when an
+// event or a payment is there already that look did not know.
 func (a *ProcessPayment) payAll(
-	ctx context.Context, from sale.Provider, tickets []*successTicket, next func(),
+	ctx context.Context, from sale.Provider, tickets []*successTicket, look lookForIDs, next func(),
 ) error {
 	var paid []*successTicket
 	err := a.DB.Tx(ctx, a.settleAll(&paid), func(ctx context.Context, tx *mysql.Tx) (err error) {
-		if paid, err = a.payable(ctx, tx, from, tickets); err != nil || len(paid) == 0 {
+		if paid, err = a.payable(ctx, tx, from, tickets, look); err != nil || len(paid) == 0 {
 			return err
 		}
 		if err := a.sellAll(ctx, tx, paid); err != nil {
@@ -74,28 +86,30 @@ func (a *ProcessPayment) settleAll(paid *[]*successTicket) mysql.Settle {
 // payment not heard of, the first for their order, and decided so by the same table
 // as any other event.
 func (a *ProcessPayment) payable(
-	ctx context.Context, tx *mysql.Tx, from sale.Provider, tickets []*successTicket,
+	ctx context.Context, tx *mysql.Tx, from sale.Provider, tickets []*successTicket, look lookForIDs,
 ) ([]*successTicket, error) {
 	orders, err := a.lockOrders(ctx, tx, tickets)
 	if err != nil {
 		return nil, err
 	}
-	known, err := a.knownIDs(ctx, tx, from, tickets)
+	known, err := look(ctx, tx, from, tickets)
 	if err != nil {
 		return nil, err
 	}
 	var plain []*successTicket
 	for _, ticket := range tickets {
 		event := ticket.Job.event
-		order, found := orders[event.OrderID]
+		row, found := orders[event.OrderID]
 		if !found || known.events[event.ID] || known.payments[event.PaymentID] {
 			continue
 		}
+		order := orderOf(row, nil)
 		arrived := tx.Now.Add(-time.Since(ticket.Job.came))
 		facts := sale.Facts{Status: order.Status(arrived), Total: order.Total, Policy: a.LatePayment}
 		if sale.Decide(event, facts).Step != sale.StepPay {
 			continue
 		}
+		ticket.Job.lines = row.LineCount
 		delete(orders, event.OrderID)
 		known.events[event.ID], known.payments[event.PaymentID] = true, true
 		plain = append(plain, ticket)
@@ -105,14 +119,14 @@ func (a *ProcessPayment) payable(
 
 func (a *ProcessPayment) lockOrders(
 	ctx context.Context, tx *mysql.Tx, tickets []*successTicket,
-) (map[sale.OrderID]sale.Order, error) {
+) (map[sale.OrderID]store.Order, error) {
 	rows, err := a.q.LockOrders(ctx, tx, orderIDs(tickets))
 	if err != nil {
 		return nil, fmt.Errorf("locking %d orders: %w", len(tickets), err)
 	}
-	orders := make(map[sale.OrderID]sale.Order, len(rows))
+	orders := make(map[sale.OrderID]store.Order, len(rows))
 	for _, row := range rows {
-		orders[row.ID] = orderOf(row, nil)
+		orders[row.ID] = row
 	}
 	return orders, nil
 }
@@ -127,6 +141,12 @@ func orderIDs(tickets []*successTicket) []sale.OrderID {
 
 // knownIDs are the events and payments of a sender that are there already.
 type knownIDs struct{ events, payments map[string]bool }
+
+// nothingKnown is how it is nearly always: what came before has made its order something
+// else than unpaid. The primary keys tell when it is not.
+func nothingKnown(context.Context, *mysql.Tx, sale.Provider, []*successTicket) (knownIDs, error) {
+	return knownIDs{events: map[string]bool{}, payments: map[string]bool{}}, nil
+}
 
 func (a *ProcessPayment) knownIDs(
 	ctx context.Context, tx *mysql.Tx, from sale.Provider, tickets []*successTicket,
@@ -158,17 +178,16 @@ func setOf(texts []string) map[string]bool {
 // meanwhile.
 func (a *ProcessPayment) sellAll(ctx context.Context, tx *mysql.Tx, tickets []*successTicket) error {
 	holds := make([]sale.HoldID, len(tickets))
+	var lines int64
 	for i, ticket := range tickets {
 		holds[i] = sale.HoldOf(ticket.Job.event.OrderID)
+		lines += ticket.Job.lines
 	}
-	if err := a.q.SellHolds(ctx, tx, holds); err != nil {
-		return fmt.Errorf("selling the units of %d orders: %w", len(holds), err)
-	}
-	unsold, err := a.q.UnsoldLines(ctx, tx, holds)
+	sold, err := a.q.SellHolds(ctx, tx, holds)
 	switch {
 	case err != nil:
-		return fmt.Errorf("looking for unsold lines of %d orders: %w", len(holds), err)
-	case unsold > 0:
+		return fmt.Errorf("selling the units of %d orders: %w", len(holds), err)
+	case sold != lines:
 		return errUnitsMoved
 	}
 	return nil
@@ -189,7 +208,7 @@ func (a *ProcessPayment) markAllPaid(
 		seen = append(seen, from, e.ID, e.OrderID, e.Kind, sale.OutcomePaid, tx.Now)
 		told[i] = orderEvent(sale.EventOrderPaid, e.OrderID, money(e, ""))
 	}
-	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertPayment, n), payments...); err != nil {
+	if err := insertNew(ctx, tx, mysql.ExpandRows(store.InsertPayment, n), payments); err != nil {
 		return fmt.Errorf("remembering %d payments: %w", n, err)
 	}
 	changed, err := a.q.MarkAllPaid(ctx, tx, store.MarkAllPaidParams{PaidAt: &tx.Now, Ids: orderIDs(tickets), Provider: from})
@@ -199,10 +218,19 @@ func (a *ProcessPayment) markAllPaid(
 	if changed != int64(n) {
 		return fmt.Errorf("marking %d orders paid: %d changed", n, changed)
 	}
-	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertPaymentEvent, n), seen...); err != nil {
+	if err := insertNew(ctx, tx, mysql.ExpandRows(store.InsertPaymentEvent, n), seen); err != nil {
 		return fmt.Errorf("remembering %d events: %w", n, err)
 	}
 	return announce(ctx, tx, told...)
+}
+
+// insertNew inserts rows; errTaken when one of them is there already.
+func insertNew(ctx context.Context, tx *mysql.Tx, insert string, rows []any) error {
+	_, err := tx.ExecContext(ctx, insert, rows...)
+	if mysql.IsDuplicate(err) {
+		return errTaken
+	}
+	return err
 }
 
 // How many values one row of InsertPayment and of InsertPaymentEvent takes.

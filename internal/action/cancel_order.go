@@ -42,5 +42,5 @@ func (a *CancelOrder) cancel(
 	if err := oneRow(changed, err); err != nil {
 		return fmt.Errorf("marking %s cancelled: %w", order.ID, err)
 	}
-	return announce(ctx, tx, orderEvent(next.Tells, order.ID, nil))
+	return announce(ctx, tx, orderEvent(next.Tells, order.ID, facts{}))
 }

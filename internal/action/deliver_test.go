@@ -277,7 +277,7 @@ func TestSeveralProcessesFanOutAndClaimEachDeliveryOnce(t *testing.T) {
 		assert.Equal(t, map[sale.EventType]int{sale.EventOrderCreated: 60}, inbox.types())
 	}
 	assert.Equal(t, int64(120), s.count("SELECT SUM(attempts) FROM deliveries"))
-	assert.Zero(t, s.count("SELECT COUNT(*) FROM outbox WHERE fanned_out = FALSE"))
+	assert.Zero(t, s.count("SELECT COUNT(*) FROM announcements"))
 }
 
 func TestOneBatchIsFannedOutAtATime(t *testing.T) {
@@ -286,6 +286,7 @@ func TestOneBatchIsFannedOutAtATime(t *testing.T) {
 	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 501)
 		SELECT LEFT(UNHEX(SHA2(i, 256)), 16), 'order.created', LEFT(UNHEX(SHA2(i, 256)), 16), 1, '{}', NOW(6) FROM n`)
+	s.announceAll()
 	for _, want := range []action.FannedOut{{Events: 500, Deliveries: 500, More: true}, {Events: 1, Deliveries: 1}, {}} {
 		done, err := s.FanOutEvents.Do(t.Context())
 		require.NoError(t, err)
@@ -302,10 +303,11 @@ func TestLooksForDeliveriesReadAFewRowsAmongMany(t *testing.T) {
 			WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 			SELECT ?, LEFT(UNHEX(SHA2(CONCAT(UUID(), i), 256)), 16), `+state+`, NOW(6) + INTERVAL 1 DAY, NOW(6) FROM n`, endpoint.ID)
 	}
-	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at, fanned_out)
+	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
-		SELECT LEFT(UNHEX(SHA2(CONCAT(UUID(), i), 256)), 16), 'stock.changed', '0123456789012345', 1, '{}', NOW(6), TRUE FROM n`)
-	s.exec("ANALYZE TABLE deliveries, outbox, webhook_endpoints")
+		SELECT LEFT(UNHEX(SHA2(CONCAT(UUID(), i), 256)), 16), 'stock.changed', '0123456789012345', 1, '{}', NOW(6) FROM n`)
+	s.announceAll()
+	s.exec("ANALYZE TABLE deliveries, outbox, announcements, webhook_endpoints")
 	q := store.New()
 	for name, look := range map[string]func(ctx context.Context, db store.DBTX) error{
 		"due endpoints": func(ctx context.Context, db store.DBTX) error {
@@ -316,12 +318,20 @@ func TestLooksForDeliveriesReadAFewRowsAmongMany(t *testing.T) {
 			_, err := q.DueDeliveries(ctx, db, store.DueDeliveriesParams{EndpointID: endpoint.ID, NextAttemptAt: time.Now().UTC(), Limit: 8})
 			return err
 		},
-		"new events": func(ctx context.Context, db store.DBTX) error {
-			_, err := q.NewEvents(ctx, db, 500)
+		"announcements": func(ctx context.Context, db store.DBTX) error {
+			_, err := q.Announcements(ctx, db, 10)
 			return err
 		},
-		"any new event": func(ctx context.Context, db store.DBTX) error {
-			_, err := q.AnyNewEvent(ctx, db)
+		"any announcement": func(ctx context.Context, db store.DBTX) error {
+			_, err := q.AnyAnnouncement(ctx, db)
+			return err
+		},
+		"oldest announcement": func(ctx context.Context, db store.DBTX) error {
+			_, err := q.OldestAnnouncement(ctx, db)
+			return err
+		},
+		"types of events": func(ctx context.Context, db store.DBTX) error {
+			_, err := q.EventTypes(ctx, db, []sale.EventID{sale.NewEventID(), sale.NewEventID()})
 			return err
 		},
 	} {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -111,7 +112,7 @@ func TestAnEndpointGetsTheTypesThatItNamedAndOnlyWhatCameAfterIt(t *testing.T) {
 	s := setup(t, withSender(t))
 	product := s.product(5)
 	order := s.ordered("ann", line(product, 1))
-	assert.Equal(t, action.FannedOut{Events: 1}, s.fanOut(), "without endpoints events are only marked")
+	assert.Equal(t, action.FannedOut{Events: 1}, s.fanOut(), "without endpoints nothing comes of events")
 	paid, all := receive(t, nil), receive(t, nil)
 	picky, curious := s.endpoint(paid.URL, sale.EventOrderPaid, sale.EventOrderRefunded), s.endpoint(all.URL)
 	s.succeed(order, "pay_1")
@@ -128,11 +129,12 @@ func TestAFanOutOfMoreThanABatchLeavesNothing(t *testing.T) {
 	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 		SELECT LEFT(UNHEX(SHA2(CONCAT(UUID(), i), 256)), 16), 'stock.changed', '0123456789012345', 1, '{}', NOW(6) FROM n`)
+	s.announceAll()
 	for range 20 {
 		s.endpoint("https://example.com/")
 	}
 	assert.Equal(t, action.FannedOut{Events: 1000, Deliveries: 20_000}, s.fanOut())
-	assert.Zero(t, s.count("SELECT COUNT(*) FROM outbox WHERE fanned_out = FALSE"))
+	assert.Zero(t, s.count("SELECT COUNT(*) FROM announcements"))
 }
 
 func TestARedeliveryOfAWhileSendsWhatWasNotTakenAndRevivesTheEndpoint(t *testing.T) {
@@ -169,14 +171,61 @@ func TestARedeliveryOfAWhileSendsWhatWasNotTakenAndRevivesTheEndpoint(t *testing
 	assert.Equal(t, action.Redelivered{}, done, "all was taken")
 }
 
+// Somebody may ask for an event before it is given to all who want it.
+func TestWhatIsSentAgainBeforeItIsFannedOutIsSentOnce(t *testing.T) {
+	for name, ask := range map[string]func(in *action.RedeliverInput, event sale.EventID){
+		"one":   func(in *action.RedeliverInput, event sale.EventID) { in.Event = &event },
+		"while": func(in *action.RedeliverInput, _ sale.EventID) { in.Since = time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setup(t, withSender(t))
+			first, second := receive(t, nil), receive(t, nil)
+			asking, other := s.endpoint(first.URL), s.endpoint(second.URL)
+			order := s.ordered("ann", line(s.product(5), 1))
+			in := action.RedeliverInput{Endpoint: asking.ID}
+			ask(&in, sale.OrderEventID(sale.EventOrderCreated, order.ID))
+			done, err := s.Redeliver.Do(t.Context(), in)
+			require.NoError(t, err)
+			assert.Equal(t, action.Redelivered{Events: 1}, done)
+			assert.Equal(t, 1, s.deliver(asking), "fanned out meanwhile, it is on its way once")
+			assert.Zero(t, s.deliver(asking))
+			assert.Equal(t, 1, s.deliver(other))
+			assert.Equal(t, map[sale.EventType]int{sale.EventOrderCreated: 1}, first.types())
+			assert.Equal(t, map[sale.EventType]int{sale.EventOrderCreated: 1}, second.types())
+		})
+	}
+}
+
+// What one transaction tells goes out whole, however much it is.
+func TestManyEventsOfOneTransactionAreFannedOutInPartsThatFit(t *testing.T) {
+	s := setup(t, withSender(t))
+	p := s.product(130)
+	s.fill(p, 130, -1)
+	s.fillOrders(p)
+	require.Equal(t, int64(130), s.sweep().Orders)
+	assert.Equal(t, int64(3), s.count("SELECT COUNT(*) FROM announcements"), "of 50, 50 and 30")
+	for range 90 {
+		s.endpoint("https://example.com/")
+	}
+	var events []int64
+	for more := true; more; {
+		done, err := s.FanOutEvents.Do(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 90*done.Events, done.Deliveries)
+		events, more = append(events, done.Events), done.More
+	}
+	assert.ElementsMatch(t, []int64{50, 50, 30}, events)
+	assert.Zero(t, s.count("SELECT COUNT(*) FROM announcements"))
+}
+
 func TestOneEventIsSentAgainWhateverBecameOfIt(t *testing.T) {
 	s := setup(t, withSender(t))
 	inbox := receive(t, nil)
 	endpoint := s.endpoint(inbox.URL, sale.EventOrderPaid)
 	order := s.ordered("ann", line(s.product(5), 1))
 	created, paid := sale.OrderEventID(sale.EventOrderCreated, order.ID), sale.OrderEventID(sale.EventOrderPaid, order.ID)
-	_, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Event: &created})
-	require.ErrorContains(t, err, created.String(), "it was not told yet")
+	_, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Event: &paid})
+	require.ErrorContains(t, err, paid.String(), "it did not happen yet")
 	s.succeed(order, "pay_1")
 	s.deliver(endpoint)
 	for i, event := range []sale.EventID{paid, created} { // taken, and never wanted

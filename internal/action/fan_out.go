@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/flashsale-api/flashsale/gen/store"
 	"github.com/flashsale-api/flashsale/internal/mysql"
@@ -32,7 +33,7 @@ type FannedOut struct {
 // Do fans out a batch of new events, so that the caller can see to what it made before
 // the next. Several processes at once are safe: each event is fanned out by one of them,
 // and they don't wait for each other. No sale waits for it: it only takes rows that are
-// committed. When the answer to its commit is lost, the next batch finds out by the marks.
+// committed. When the answer to its commit is lost, the next batch finds out by what is left.
 func (a *FanOutEvents) Do(ctx context.Context) (FannedOut, error) {
 	found, err := a.anything(ctx)
 	if err != nil || !found {
@@ -53,7 +54,7 @@ func (a *FanOutEvents) Do(ctx context.Context) (FannedOut, error) {
 func (a *FanOutEvents) anything(ctx context.Context) (bool, error) {
 	var found bool
 	err := a.DB.Read(ctx, func(ctx context.Context, q store.DBTX) (err error) {
-		found, err = a.q.AnyNewEvent(ctx, q)
+		found, err = a.q.AnyAnnouncement(ctx, q)
 		return err
 	})
 	if err != nil {
@@ -68,12 +69,38 @@ func (a *FanOutEvents) batch(ctx context.Context, tx *mysql.Tx) (FannedOut, erro
 		return FannedOut{}, err
 	}
 	limit := min(fanOutEvents, fanOutRows/max(len(endpoints), 1))
-	events, err := a.q.NewEvents(ctx, tx, int32(limit))
+	rows, err := a.q.Announcements(ctx, tx, int32(limit))
 	if err != nil {
 		return FannedOut{}, fmt.Errorf("looking for new events: %w", err)
 	}
+	done, events := firstOf(rows, limit)
+	if len(done) == 0 {
+		return FannedOut{}, nil
+	}
 	deliveries, err := a.fanOut(ctx, tx, events, endpoints)
-	return FannedOut{Events: int64(len(events)), Deliveries: deliveries, More: len(events) == limit}, err
+	if err != nil {
+		return FannedOut{}, err
+	}
+	if err := a.q.DeleteAnnouncements(ctx, tx, done); err != nil {
+		return FannedOut{}, fmt.Errorf("ending %d announcements: %w", len(done), err)
+	}
+	more := len(done) < len(rows) || len(rows) == limit
+	return FannedOut{Events: int64(len(events)), Deliveries: deliveries, More: more}, nil
+}
+
+// firstOf gives the announcements that may be fanned out together, at least one, and their
+// events.
+func firstOf(rows []store.AnnouncementsRow, limit int) (ids []sale.EventID, events []sale.EventID) {
+	for _, row := range rows {
+		if len(events) > 0 && len(events)+len(row.Events)/claimBytes > limit {
+			break
+		}
+		ids = append(ids, row.ID)
+		for id := range slices.Chunk(row.Events, claimBytes) {
+			events = append(events, sale.EventID(id))
+		}
+	}
+	return ids, events
 }
 
 func (a *FanOutEvents) enabled(ctx context.Context, tx *mysql.Tx) ([]sale.Endpoint, error) {
@@ -92,29 +119,27 @@ func (a *FanOutEvents) enabled(ctx context.Context, tx *mysql.Tx) ([]sale.Endpoi
 	return endpoints, nil
 }
 
+// fanOut writes the deliveries of events, and asks what they are about only when
+// somebody may want them.
 func (a *FanOutEvents) fanOut(
-	ctx context.Context, tx *mysql.Tx, events []store.NewEventsRow, endpoints []sale.Endpoint,
+	ctx context.Context, tx *mysql.Tx, events []sale.EventID, endpoints []sale.Endpoint,
 ) (int64, error) {
-	if len(events) == 0 {
+	if len(endpoints) == 0 {
 		return 0, nil
 	}
-	ids := make([]sale.EventID, len(events))
+	rows, err := a.q.EventTypes(ctx, tx, events)
+	if err != nil {
+		return 0, fmt.Errorf("reading %d events: %w", len(events), err)
+	}
 	var wanted []route
-	for i, event := range events {
-		ids[i] = event.ID
+	for _, event := range rows {
 		for _, endpoint := range endpoints {
 			if endpoint.Wants(event.Type) {
 				wanted = append(wanted, route{endpoint.ID, event.ID})
 			}
 		}
 	}
-	if err := insertDeliveries(ctx, tx, wanted); err != nil {
-		return 0, err
-	}
-	if err := a.q.MarkFannedOut(ctx, tx, ids); err != nil {
-		return 0, fmt.Errorf("marking %d events: %w", len(ids), err)
-	}
-	return int64(len(wanted)), nil
+	return int64(len(wanted)), insertDeliveries(ctx, tx, wanted)
 }
 
 // route is an event's way to an endpoint.

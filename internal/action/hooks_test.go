@@ -107,6 +107,12 @@ func (s *shop) endpoint(url string, types ...sale.EventType) action.EndpointView
 	return made.Value
 }
 
+// announceAll leaves word of all events that there are.
+func (s *shop) announceAll() {
+	s.t.Helper()
+	s.exec("INSERT INTO announcements (id, events, created_at) SELECT id, id, created_at FROM outbox")
+}
+
 // fanOut fans out all that is new and gives what its batches did together.
 func (s *shop) fanOut() action.FannedOut {
 	s.t.Helper()

@@ -153,6 +153,54 @@ func TestKeyThatIsAHoldIDOfAnotherHomeIsInvalid(t *testing.T) {
 	})
 }
 
+// The hold's own id is the fastest key of its order, too: the order is its record.
+func TestKeyThatIsTheHoldsIDNeedsNoRecordOfItsOrder(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		low, high := s.twoProducts(5, 5)
+		free := s.product(1, priced(0, "USD"))
+		for _, hold := range []action.HoldView{s.hold("ann", line(high, 1), line(low, 2)), s.hold("ann", line(free, 1))} {
+			records := s.count("SELECT COUNT(*) FROM idempotency_keys")
+			in := action.CreateOrderInput{Key: hold.ID.String(), HoldID: hold.ID}
+			assertOnce(t, s, "create order", func(a *action.Actions) (bool, error) {
+				result, err := a.CreateOrder.Do(s.ctx(), in)
+				assert.Equal(t, sale.OrderOf(hold.ID), result.Value.ID)
+				return result.Replayed, err
+			})
+			assert.Equal(t, records, s.count("SELECT COUNT(*) FROM idempotency_keys"))
+			_, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: "another", HoldID: hold.ID})
+			requireCode(t, err, sale.CodeHoldOrdered)
+		}
+	})
+}
+
+func TestKeyThatIsTheHoldsIDDoesNotReplayWhatAnotherKeyMade(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		hold := s.hold("ann", line(s.product(1), 1))
+		_, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: "k", HoldID: hold.ID})
+		require.NoError(t, err)
+		_, err = s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: hold.ID.String(), HoldID: hold.ID})
+		assert.Equal(t, sale.OrderOf(hold.ID), requireCode(t, err, sale.CodeHoldOrdered).OrderID)
+	})
+}
+
+func TestKeyThatIsAnotherHoldsIDMakesNoOrder(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p := s.product(2)
+		hold, other := s.hold("ann", line(p, 1)), s.hold("ann", line(p, 1))
+		strange := action.CreateOrderInput{Key: other.ID.String(), HoldID: hold.ID}
+		_, err := s.CreateOrder.Do(s.ctx(), strange)
+		requireCode(t, err, sale.CodeInvalidRequest)
+		_, err = s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: other.ID.String(), HoldID: other.ID})
+		require.NoError(t, err)
+		_, err = s.CreateOrder.Do(s.ctx(), strange)
+		requireCode(t, err, sale.CodeKeyReused)
+		s.requireUnits(p, 0, 1, 1, 0)
+	})
+}
+
 func TestRecordOlderThanItsLifeCountsAsGone(t *testing.T) {
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()

@@ -88,10 +88,10 @@ func TestListOfARareStatusReadsABoundedNumberOfOrdersForAPage(t *testing.T) {
 	s := setup(t)
 	p := s.product(10)
 	rare := s.cancel(s.ordered("ann", line(p, 1)))
-	s.exec(`INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by)
+	s.exec(`INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by, line_count)
 		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 150),
 		               m AS (SELECT 1 AS j UNION ALL SELECT j + 1 FROM m WHERE j < 140)
-		SELECT CONCAT(UNHEX('FE'), LEFT(UNHEX(SHA2(CONCAT(i, '.', j), 256)), 15)), 'crowd', 1, 'USD', NOW(6), NOW(6) + INTERVAL 1 DAY FROM n, m`)
+		SELECT CONCAT(UNHEX('FE'), LEFT(UNHEX(SHA2(CONCAT(i, '.', j), 256)), 15)), 'crowd', 1, 'USD', NOW(6), NOW(6) + INTERVAL 1 DAY, 1 FROM n, m`)
 	page, err := s.ListOrders.Do(s.ctx(), action.ListOrdersInput{Status: sale.OrderCancelled, Limit: 5})
 	require.NoError(t, err)
 	assert.Empty(t, page.Orders)

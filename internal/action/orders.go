@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
 	"github.com/flashsale-api/flashsale/internal/lane"
@@ -34,42 +35,113 @@ func newCreateOrder(d *desk) *CreateOrder {
 
 // Do makes the order; one of nothing to pay is paid at once. It returns
 // CodeHoldNotFound, CodeHoldExpired, CodeHoldNotActive for a released hold,
-// CodeHoldOrdered with the order's id, CodeKeyReused or CodeKeyInProgress.
+// CodeHoldOrdered with the order's id, CodeKeyReused or CodeKeyInProgress, and
+// CodeInvalidRequest for a key that is another hold's id.
 func (a *CreateOrder) Do(ctx context.Context, in CreateOrderInput) (Result[OrderView], error) {
-	c, err := newClaim("createOrder", "", in.Key, in.HoldID.String())
+	w, err := newOrderWish(in)
 	if err != nil {
 		return Result[OrderView]{}, err
 	}
-	if a.Coalesce {
-		view, err := a.together(ctx, in.HoldID, c)
-		if !errors.Is(err, errPlainly) {
-			a.report(ctx, in.HoldID, false, err)
-			return Result[OrderView]{Value: view}, err
-		}
-	}
-	made, replayed, err := a.once(ctx, c, in.HoldID, nil, func(ctx context.Context, tx *mysql.Tx) error {
-		return a.make(ctx, tx, in.HoldID)
-	})
-	a.report(ctx, in.HoldID, replayed, err)
-	if err != nil {
-		return Result[OrderView]{}, err
-	}
-	return answer(ctx, replayed, func(ctx context.Context) (OrderView, error) { return a.orderView(ctx, made) })
+	result, err := a.do(ctx, w)
+	a.report(ctx, w.hold, result.Replayed, err)
+	return result, err
 }
 
-// together makes the order in one transaction with those of others; errPlainly for
-// whatever is not an active hold's first order under a key of its own.
-func (a *CreateOrder) together(ctx context.Context, hold sale.HoldID, c claim) (OrderView, error) {
-	end, err := a.flights.begin(ctx, c.id)
+func newOrderWish(in CreateOrderInput) (*orderWish, error) {
+	w := &orderWish{hold: in.HoldID}
+	if id, err := sale.ParseHoldID(in.Key); err == nil {
+		w.byID, w.claim.id = true, id
+		return w, nil
+	}
+	c, err := newClaim("createOrder", "", in.Key, in.HoldID.String())
+	w.claim = c
+	return w, err
+}
+
+func (a *CreateOrder) do(ctx context.Context, w *orderWish) (Result[OrderView], error) {
+	if w.byID && sale.HoldID(w.claim.id) != w.hold {
+		return Result[OrderView]{}, a.strange(ctx, sale.HoldID(w.claim.id))
+	}
+	end, err := a.flights.begin(ctx, w.claim.id)
 	if err != nil {
-		return OrderView{}, err
+		return Result[OrderView]{}, err
 	}
 	defer end()
-	w := &orderWish{hold: hold, claim: c}
-	if err := overloaded(a.lanes.Do(ctx, ordersLane{}, w)); err != nil {
-		return OrderView{}, err
+	return a.serve(ctx, w)
+}
+
+// strange refuses a key that is another hold's id: it would meet that hold's own order,
+// whose key it may be.
+func (a *CreateOrder) strange(ctx context.Context, key sale.HoldID) error {
+	switch own, err := a.madeByOwnKey(ctx, key); {
+	case err != nil:
+		return err
+	case own:
+		return keyReused()
 	}
-	return w.view, nil
+	return sale.Invalid("/header/Idempotency-Key", "a key in the form of a hold id must be the id of the hold that is ordered")
+}
+
+// serve takes the batched path for an active hold's first order, the plain one else.
+func (a *CreateOrder) serve(ctx context.Context, w *orderWish) (Result[OrderView], error) {
+	if a.Coalesce {
+		err := overloaded(a.lanes.Do(ctx, ordersLane{}, w))
+		if !errors.Is(err, errPlainly) {
+			return Result[OrderView]{Value: w.view}, err
+		}
+	}
+	replayed, err := a.alone(ctx, w)
+	if err != nil {
+		return Result[OrderView]{}, err
+	}
+	return answer(ctx, replayed, func(ctx context.Context) (OrderView, error) {
+		return a.orderView(ctx, sale.OrderOf(w.hold))
+	})
+}
+
+// alone makes the order in a transaction of its own, and says whether an earlier request
+// with the same key made it.
+func (a *CreateOrder) alone(ctx context.Context, w *orderWish) (replayed bool, err error) {
+	var made time.Time
+	err = a.DB.Tx(ctx, a.settle(sale.OrderOf(w.hold), &made), func(ctx context.Context, tx *mysql.Tx) error {
+		made = tx.Now
+		if !w.byID {
+			if err := w.claim.write(ctx, a.q, tx, w.hold); err != nil {
+				return err
+			}
+		}
+		return a.make(ctx, tx, w)
+	})
+	switch {
+	case errors.Is(err, errTaken):
+		_, err = w.claim.recall(ctx, a.DB, a.q)
+		return true, err
+	case w.byID && errors.Is(err, &sale.Error{Code: sale.CodeHoldOrdered}):
+		own, readErr := a.madeByOwnKey(ctx, w.hold)
+		if own || readErr != nil {
+			return own, readErr
+		}
+	}
+	return false, err
+}
+
+// settle tells after a lost commit whether the order that was made then is there.
+func (a *CreateOrder) settle(id sale.OrderID, made *time.Time) mysql.Settle {
+	return func(ctx context.Context, conn store.DBTX) (bool, error) {
+		rows, err := a.q.OrderExists(ctx, conn, store.OrderExistsParams{ID: id, CreatedAt: *made})
+		return rows > 0, err
+	}
+}
+
+func (a *CreateOrder) madeByOwnKey(ctx context.Context, hold sale.HoldID) (own bool, err error) {
+	err = a.DB.Read(ctx, func(ctx context.Context, q store.DBTX) (err error) {
+		own, err = a.q.OrderMadeByOwnKey(ctx, q, sale.OrderOf(hold))
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("asking who made the order of %s: %w", hold, err)
+	}
+	return own, nil
 }
 
 func (a *CreateOrder) report(ctx context.Context, hold sale.HoldID, replayed bool, err error) {
@@ -84,15 +156,15 @@ func (a *CreateOrder) report(ctx context.Context, hold sale.HoldID, replayed boo
 
 // make writes the order. It takes the hold's lines only, not the product's row: no
 // stock changes, and a sweep steps over lines that somebody works on.
-func (a *CreateOrder) make(ctx context.Context, tx *mysql.Tx, id sale.HoldID) error {
-	hold, err := a.lockHold(ctx, tx, id)
+func (a *CreateOrder) make(ctx context.Context, tx *mysql.Tx, w *orderWish) error {
+	hold, err := a.lockHold(ctx, tx, w.hold)
 	if err != nil {
 		return err
 	}
 	switch hold.Status(tx.Now) {
 	case sale.HoldOrdered:
 		refusal := sale.Fail(sale.CodeHoldOrdered, "The hold was ordered before.")
-		refusal.OrderID = sale.OrderOf(id)
+		refusal.OrderID = sale.OrderOf(w.hold)
 		return refusal
 	case sale.HoldReleased:
 		return sale.Fail(sale.CodeHoldNotActive, "The hold was released.")
@@ -100,10 +172,10 @@ func (a *CreateOrder) make(ctx context.Context, tx *mysql.Tx, id sale.HoldID) er
 		return sale.Fail(sale.CodeHoldExpired, "The hold has expired.")
 	case sale.HoldActive:
 	}
-	return a.insert(ctx, tx, hold)
+	return a.insert(ctx, tx, hold, w.byID)
 }
 
-func (a *CreateOrder) insert(ctx context.Context, tx *mysql.Tx, hold sale.Hold) error {
+func (a *CreateOrder) insert(ctx context.Context, tx *mysql.Tx, hold sale.Hold, byID bool) error {
 	order := orderedAt(hold, tx.Now).Order
 	free := order.Total.Amount == 0
 	if free {
@@ -111,7 +183,7 @@ func (a *CreateOrder) insert(ctx context.Context, tx *mysql.Tx, hold sale.Hold) 
 	}
 	if err := a.q.InsertOrder(ctx, tx, store.InsertOrderParams{
 		ID: order.ID, CustomerID: order.CustomerID, TotalAmount: order.Total.Amount, Currency: order.Total.Currency,
-		CreatedAt: order.CreatedAt, PayBy: order.PayBy, PaidAt: order.PaidAt,
+		CreatedAt: order.CreatedAt, PayBy: order.PayBy, LineCount: int64(len(order.Lines)), OwnKey: byID, PaidAt: order.PaidAt,
 	}); err != nil {
 		return fmt.Errorf("inserting order %s: %w", order.ID, err)
 	}
@@ -124,5 +196,5 @@ func (a *CreateOrder) insert(ctx context.Context, tx *mysql.Tx, hold sale.Hold) 
 	if _, err := a.q.SellLines(ctx, tx, hold.ID); err != nil {
 		return fmt.Errorf("selling the lines of %s: %w", hold.ID, err)
 	}
-	return announce(ctx, tx, orderEvent(sale.EventOrderPaid, order.ID, nil))
+	return announce(ctx, tx, orderEvent(sale.EventOrderPaid, order.ID, facts{}))
 }

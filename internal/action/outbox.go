@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
 	"github.com/flashsale-api/flashsale/internal/mysql"
@@ -16,11 +18,28 @@ type event struct {
 	name     sale.EventType
 	order    sale.OrderID // zero: it is about none
 	sequence int64        // its place in the life of what it is about
-	facts    map[string]any
+	facts    facts
+}
+
+// facts are what an event says beside that. What is empty is not said.
+type facts struct {
+	OrderID        sale.OrderID      `json:"order_id,omitzero"`
+	CustomerID     string            `json:"customer_id,omitempty"`
+	Provider       sale.Provider     `json:"provider,omitempty"`
+	PaymentID      string            `json:"payment_id,omitempty"`
+	Amount         *int64            `json:"amount,omitempty"`
+	Currency       string            `json:"currency,omitempty"`
+	PayBy          time.Time         `json:"pay_by,omitzero"`
+	Reason         sale.RefundReason `json:"reason,omitempty"`
+	Restocked      *bool             `json:"restocked,omitempty"`
+	ProductID      sale.ProductID    `json:"product_id,omitzero"`
+	AvailableStock *int64            `json:"available_stock,omitempty"`
+	TotalStock     *int64            `json:"total_stock,omitempty"`
 }
 
 // orderEvent is what happened to an order.
-func orderEvent(name sale.EventType, order sale.OrderID, facts map[string]any) event {
+func orderEvent(name sale.EventType, order sale.OrderID, facts facts) event {
+	facts.OrderID = order
 	return event{
 		id: sale.OrderEventID(name, order), name: name, order: order, sequence: name.Sequence(), facts: facts,
 	}
@@ -28,9 +47,11 @@ func orderEvent(name sale.EventType, order sale.OrderID, facts map[string]any) e
 
 // paymentEvent is what somebody has to do about a payment that leaves its order as it is.
 func paymentEvent(name sale.EventType, said sale.PaymentEvent, reason sale.RefundReason) event {
+	told := money(said, reason)
+	told.OrderID = said.OrderID
 	return event{
 		id:   sale.PaymentEventID(name, said.OrderID, said.Provider, said.PaymentID),
-		name: name, order: said.OrderID, sequence: name.Sequence(), facts: money(said, reason),
+		name: name, order: said.OrderID, sequence: name.Sequence(), facts: told,
 	}
 }
 
@@ -38,32 +59,37 @@ func paymentEvent(name sale.EventType, said sale.PaymentEvent, reason sale.Refun
 func stockEvent(stock store.StockToTellRow) event {
 	return event{
 		id: sale.StockEventID(stock.ID, stock.StockVersion), name: sale.EventStockChanged, sequence: stock.StockVersion,
-		facts: map[string]any{
-			"product_id": stock.ID, "available_stock": stock.AvailableStock, "total_stock": stock.TotalStock,
-		},
+		facts: facts{ProductID: stock.ID, AvailableStock: &stock.AvailableStock, TotalStock: &stock.TotalStock},
 	}
 }
 
-// eventColumns is how many values one row of InsertEvent takes.
-const eventColumns = 6
+const (
+	// eventColumns is how many values one row of InsertEvent takes.
+	eventColumns = 6
+	// announcementColumns is the same of InsertAnnouncement.
+	announcementColumns = 3
+	// announced is how many events one announcement has: as many as can be fanned out
+	// together to as many endpoints as there can be.
+	announced = 50
+)
 
-// announce writes what the world is to be told, in one statement of the transaction
-// that makes it true. What was told before is a fault: the caller's locks and states
-// keep it from happening twice.
+// announce writes what the world is to be told, in the transaction that makes it true.
+// What was told before is a fault: the caller's locks and states keep it from happening
+// twice.
 func announce(ctx context.Context, tx *mysql.Tx, events ...event) error {
 	if len(events) == 0 {
 		return nil
 	}
+	if err := insertEvents(ctx, tx, events); err != nil {
+		return err
+	}
+	return insertAnnouncements(ctx, tx, events)
+}
+
+func insertEvents(ctx context.Context, tx *mysql.Tx, events []event) error {
 	rows := make([]any, 0, len(events)*eventColumns)
 	for _, event := range events {
-		members := map[string]any{}
-		if event.order != (sale.OrderID{}) {
-			members["order_id"] = event.order.String()
-		}
-		for name, fact := range event.facts {
-			members[name] = fact
-		}
-		payload, err := json.Marshal(members)
+		payload, err := json.Marshal(event.facts)
 		if err != nil {
 			return fmt.Errorf("encoding an event: %w", err)
 		}
@@ -71,6 +97,23 @@ func announce(ctx context.Context, tx *mysql.Tx, events ...event) error {
 	}
 	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertEvent, len(events)), rows...); err != nil {
 		return fmt.Errorf("writing %d events: %w", len(events), err)
+	}
+	return nil
+}
+
+// insertAnnouncements leaves word of the events for those who fan out.
+func insertAnnouncements(ctx context.Context, tx *mysql.Tx, events []event) error {
+	rows := make([]any, 0, announcementColumns)
+	for part := range slices.Chunk(events, announced) {
+		ids := make([]byte, 0, len(part)*claimBytes)
+		for _, event := range part {
+			ids = append(ids, event.id[:]...)
+		}
+		rows = append(rows, sale.NewEventID(), ids, tx.Now)
+	}
+	parts := len(rows) / announcementColumns
+	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertAnnouncement, parts), rows...); err != nil {
+		return fmt.Errorf("announcing %d events: %w", len(events), err)
 	}
 	return nil
 }

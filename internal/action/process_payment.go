@@ -359,15 +359,11 @@ func (a *ProcessPayment) insertPayment(
 }
 
 // money is what an event says of a payment to the world.
-func money(event sale.PaymentEvent, reason sale.RefundReason) map[string]any {
-	facts := map[string]any{
-		"provider": event.Provider, "payment_id": event.PaymentID,
-		"amount": event.Amount.Amount, "currency": event.Amount.Currency,
+func money(event sale.PaymentEvent, reason sale.RefundReason) facts {
+	return facts{
+		Provider: event.Provider, PaymentID: event.PaymentID,
+		Amount: &event.Amount.Amount, Currency: event.Amount.Currency, Reason: reason,
 	}
-	if reason != "" {
-		facts["reason"] = reason
-	}
-	return facts
 }
 
 func (a *ProcessPayment) report(ctx context.Context, event sale.PaymentEvent, outcome sale.PaymentOutcome) {

@@ -216,8 +216,15 @@ func (a *Purge) events(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte
 }
 
 // doneEvents locks the old ones of these events and only then asks which of them nobody
-// waits for.
+// waits for. Those from the first on that is not fanned out are left.
 func (a *Purge) doneEvents(ctx context.Context, tx *mysql.Tx, ids []sale.EventID, before time.Time) ([]sale.EventID, error) {
+	toldAt, err := a.q.OldestAnnouncement(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if !toldAt.After(before) {
+		before = toldAt.Add(-time.Microsecond)
+	}
 	old, err := a.q.LockOldEvents(ctx, tx, store.LockOldEventsParams{Ids: ids, Before: before})
 	if err != nil || len(old) == 0 {
 		return nil, err

@@ -21,9 +21,9 @@ func (s *shop) oldEvents(events, endpoints int64) {
 	const numbers = `WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < ?) `
 	s.exec(`INSERT INTO webhook_endpoints (id, url, types, secret, created_at) `+numbers+`
 		SELECT LEFT(UNHEX(SHA2(CONCAT('endpoint', i), 256)), 16), 'https://example.com/', '[]', '', NOW(6) FROM n`, endpoints)
-	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at, fanned_out) `+numbers+`
+	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at) `+numbers+`
 		SELECT CONCAT(UNHEX('017000000000'), LEFT(UNHEX(SHA2(i, 256)), 10)), 'order.created', '0123456789012345', 1, '{}',
-			NOW(6) - INTERVAL 11 DAY, TRUE FROM n`, events)
+			NOW(6) - INTERVAL 11 DAY FROM n`, events)
 	s.exec(`INSERT INTO deliveries (endpoint_id, event_id, state, delivered_at, next_attempt_at, created_at)
 		SELECT webhook_endpoints.id, outbox.id, 'delivered', NOW(6), NOW(6), NOW(6) FROM webhook_endpoints, outbox`)
 }

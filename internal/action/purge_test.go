@@ -198,8 +198,11 @@ func TestPurgeTakesOldEventsAndLeavesTheYoung(t *testing.T) {
 	p := s.product(10)
 	endpoint := s.endpoint(receive(t, nil).URL)
 	old, young := s.ordered("ann", line(p, 1)), s.ordered("bob", line(p, 1))
-	s.exec(`UPDATE outbox SET id = CONCAT(UNHEX('0170000000007000'), SUBSTR(id, 9)), created_at = created_at - INTERVAL 11 DAY
-		WHERE order_id = ?`, old.ID)
+	s.exec(`UPDATE announcements JOIN outbox ON outbox.id = announcements.events
+		SET outbox.id = CONCAT(UNHEX('0170000000007000'), SUBSTR(outbox.id, 9)), outbox.created_at = outbox.created_at - INTERVAL 11 DAY,
+			announcements.events = CONCAT(UNHEX('0170000000007000'), SUBSTR(announcements.events, 9)),
+			announcements.created_at = announcements.created_at - INTERVAL 11 DAY
+		WHERE outbox.order_id = ?`, old.ID)
 	assert.Empty(t, s.purge(keeping), "it was not fanned out")
 	s.fanOut()
 	assert.Empty(t, s.purge(keeping), "it is on its way")
@@ -224,9 +227,9 @@ func TestPurgeWalksInBatchesOverAllThereIs(t *testing.T) {
 		SELECT CONCAT(UNHEX('017000000000'), LEFT(UNHEX(SHA2(n, 256)), 10)), 0, ?, 'filler', 1, 1000, 'USD', 'returned', 'expired',
 			expires, expires, 300, 900, expires
 		FROM (SELECT n, NOW(6) - INTERVAL IF(n % 5 = 0, 1, 30) DAY AS expires FROM (`+numbers+`) AS numbers WHERE n < ?) AS ages`, p.ID, rows)
-	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at, fanned_out)
+	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 		SELECT CONCAT(UNHEX('017000000000'), LEFT(UNHEX(SHA2(n, 256)), 10)), 'order.created',
-			LEFT(UNHEX(SHA2(n, 256)), 16), 1, '{}', NOW(6) - INTERVAL IF(n % 5 = 0, 1, 30) DAY, TRUE
+			LEFT(UNHEX(SHA2(n, 256)), 16), 1, '{}', NOW(6) - INTERVAL IF(n % 5 = 0, 1, 30) DAY
 		FROM (`+numbers+`) AS numbers WHERE n < ?`, rows)
 	s.exec("DELETE FROM idempotency_keys WHERE created_at > NOW(6) - INTERVAL 1 HOUR") // the product's own
 

@@ -30,7 +30,7 @@ type Redeliver struct{ *desk }
 // Do makes deliveries due at once, as if none had been tried, and enables the endpoint.
 // One event is sent whatever became of it. Of a while, those are that the endpoint
 // wants and did not take: pending, given up, or told while it was disabled. It returns
-// CodeEndpointNotFound, and an error for an event that was not fanned out.
+// CodeEndpointNotFound, and an error for an event that is not there.
 func (a *Redeliver) Do(ctx context.Context, in RedeliverInput) (Redelivered, error) {
 	var done Redelivered
 	var since time.Time
@@ -63,7 +63,7 @@ func (a *Redeliver) enable(ctx context.Context, tx *mysql.Tx, id sale.EndpointID
 func (a *Redeliver) one(ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, event sale.EventID) error {
 	renewed, err := a.renew(ctx, tx, endpoint, []sale.EventID{event}, func(sale.DeliveryState) bool { return true })
 	if err == nil && renewed == 0 {
-		err = fmt.Errorf("there is no event %s that was told already", event)
+		err = fmt.Errorf("there is no event %s", event)
 	}
 	return err
 }
@@ -127,8 +127,7 @@ func wantedOf(endpoint sale.Endpoint, rows []store.EventsSinceRow) []sale.EventI
 
 // renew makes deliveries of these events due: those that are there, where again says so,
 // as if none had been tried; those that are missing are added. The caller holds the
-// endpoint, so nobody else adds any. Events that are not there or not fanned out are left
-// out.
+// endpoint, so nobody else adds any. Events that are not there are left out.
 func (a *Redeliver) renew(
 	ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, events []sale.EventID,
 	again func(sale.DeliveryState) bool,

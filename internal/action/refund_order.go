@@ -67,20 +67,19 @@ func (a *RefundOrder) owe(
 	if err := oneRow(changed, err); err != nil {
 		return fmt.Errorf("marking a refund of %s due: %w", order.ID, err)
 	}
-	facts := map[string]any{
-		"amount": order.Total.Amount, "currency": order.Total.Currency,
-		"reason": next.Reason, "restocked": restocked,
+	told := facts{
+		Amount: &order.Total.Amount, Currency: order.Total.Currency, Reason: next.Reason, Restocked: &restocked,
 	}
 	if next.Step == sale.StepAnnul {
 		_, err := a.q.MarkRefunded(ctx, tx, store.MarkRefundedParams{RefundedAt: &tx.Now, ID: order.ID})
 		if err != nil {
 			return fmt.Errorf("marking %s refunded: %w", order.ID, err)
 		}
-		return announce(ctx, tx, orderEvent(next.Tells, order.ID, facts))
+		return announce(ctx, tx, orderEvent(next.Tells, order.ID, told))
 	}
-	facts["provider"], facts["payment_id"] = order.Provider, order.PaymentID
+	told.Provider, told.PaymentID = order.Provider, order.PaymentID
 	if err := a.setPayment(ctx, tx, order.Provider, order.PaymentID, sale.PaymentRefundDue); err != nil {
 		return err
 	}
-	return announce(ctx, tx, orderEvent(next.Tells, order.ID, facts))
+	return announce(ctx, tx, orderEvent(next.Tells, order.ID, told))
 }

@@ -305,7 +305,7 @@ func expiriesOf(lines []store.OverdueLinesRow) []event {
 	var events []event
 	for _, line := range lines {
 		if line.State == sale.LinePending && line.Position == 0 {
-			events = append(events, orderEvent(expiry.Tells, sale.OrderOf(line.ID), nil))
+			events = append(events, orderEvent(expiry.Tells, sale.OrderOf(line.ID), facts{}))
 		}
 	}
 	return events

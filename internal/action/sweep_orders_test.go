@@ -12,8 +12,8 @@ import (
 // fillOrders makes unpaid orders of all holds that fill has made.
 func (s *shop) fillOrders(p sale.Product) {
 	s.t.Helper()
-	s.exec(`INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by)
-		SELECT id, customer_id, 1000, 'USD', created_at, due_at FROM hold_lines WHERE product_id = ?`, p.ID)
+	s.exec(`INSERT INTO orders (id, customer_id, total_amount, currency, created_at, pay_by, line_count)
+		SELECT id, customer_id, 1000, 'USD', created_at, due_at, 1 FROM hold_lines WHERE product_id = ?`, p.ID)
 	s.exec("UPDATE hold_lines SET state = 'pending' WHERE product_id = ?", p.ID)
 }
 

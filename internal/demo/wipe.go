@@ -14,7 +14,7 @@ import (
 func Tables() []string {
 	return []string{
 		"products", "hold_lines", "orders", "payments", "payment_events", "movements", "idempotency_keys", "outbox",
-		"webhook_endpoints", "deliveries", "stock_tellings",
+		"announcements", "webhook_endpoints", "deliveries", "stock_tellings",
 	}
 }
 

@@ -168,4 +168,6 @@ func TestExpandedInsertRepeatsItsTuple(t *testing.T) {
 		assert.Equal(t, want, mysql.ExpandRows(insert, n))
 	}
 	assert.Equal(t, "INSERT INTO x VALUES (?, NOW(6)), (?, NOW(6))", mysql.ExpandRows("INSERT INTO x VALUES (?, NOW(6))", 2))
+	assert.Equal(t, "INSERT INTO x VALUES (?), (?)\nON DUPLICATE KEY UPDATE a = COALESCE(a)",
+		mysql.ExpandRows("INSERT INTO x VALUES (?)\nON DUPLICATE KEY UPDATE a = COALESCE(a)\n", 2))
 }

@@ -114,7 +114,7 @@ func TestFaultOfTheServerIsAnsweredWithoutItsInsides(t *testing.T) {
 	order := api.Order(t, 1, api.Product(t, 20))
 	_, err := api.Other.DB.SQL().ExecContext(t.Context(),
 		"DROP TABLE products, hold_lines, orders, payments, payment_events, movements, idempotency_keys, outbox, "+
-			"webhook_endpoints, deliveries, stock_tellings")
+			"announcements, webhook_endpoints, deliveries, stock_tellings")
 	require.NoError(t, err)
 	for _, call := range everyCall(t, api, order) {
 		reply, err := call.do(t.Context())

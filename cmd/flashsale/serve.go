@@ -3,18 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/flashsale-api/flashsale/internal/app"
 )
-
-// heapGrowth is by how much the heap may grow before it is collected, in percent of what
-// lives. Little lives in a crowd and much is made: with Go's 100 a tenth of the
-// processor time that an overload leaves goes into collections. GOGC overrides it.
-const heapGrowth = 400
 
 func (sh *shell) serve() *cobra.Command {
 	return &cobra.Command{
@@ -36,9 +29,7 @@ given for fewer collections.`,
 }
 
 func (sh *shell) runServe(ctx context.Context) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(heapGrowth)
-	}
+	app.LetHeapGrow()
 	cfg, err := sh.config(app.EnvMySQLDSN)
 	if err != nil {
 		return err

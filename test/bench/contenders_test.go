@@ -18,6 +18,7 @@ import (
 
 	"github.com/flashsale-api/flashsale/gen/server"
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/app"
 	"github.com/flashsale-api/flashsale/internal/httpapi"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/payment"
@@ -52,6 +53,7 @@ func TestMain(m *testing.M) {
 }
 
 func serveRole(role string) error {
+	app.LetHeapGrow() // as the service does
 	var handler http.Handler
 	var err error
 	switch role {

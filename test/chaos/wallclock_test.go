@@ -26,6 +26,7 @@ const (
 	names    = "gives an id its place among others; nothing is decided by it"
 	signs    = "is compared with the time that a sender signed, or signs: the one place that a wrong clock breaks, by refusing"
 	dates    = "dates what the demo makes"
+	tells    = "is told in an answer's Date, as net/http tells it"
 )
 
 // wallClock is each function that looks at the process's clock.
@@ -49,6 +50,8 @@ func wallClock() map[string]string {
 		"internal/httpapi/middleware.go observe":             measures,
 		"internal/httpapi/middleware.go record":              measures,
 		"internal/httpapi/payments.go ReceivePaymentWebhook": signs,
+		"internal/httpapi/wire.go refuse":                    measures,
+		"internal/httpapi/wire.go refuseOn":                  tells,
 		"internal/lane/lane.go Do":                           measures,
 		"internal/lane/lane.go fly":                          measures,
 		"internal/mysql/space.go admit":                      measures,

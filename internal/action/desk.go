@@ -34,10 +34,10 @@ func newDesk(kit Kit) *desk {
 
 // What a request waits for, in times of an operation's timeout.
 const (
-	forBatch   = 1.25 // to start
-	forTurn    = 1.6  // at a product's gate, or for an equal one to end
-	forOverdue = 1.5  // for what is overdue to be given back, 1,000 lines at a time
-	forAudit   = 4.9  // for a product's lines and movements to be read, and others' before
+	forBatch   = 1.0 // to start: it may then take as long again
+	forTurn    = 1.6 // at a product's gate, or for an equal one to end
+	forOverdue = 1.5 // for what is overdue to be given back, 1,000 lines at a time
+	forAudit   = 4.9 // for a product's lines and movements to be read, and others' before
 	// toBegin bounds all of these together but the audit, and the operations between
 	// them. The last that may begin, a transaction with a lost COMMIT and a read of what
 	// it did, take another 3.4 with a doubt of the server at every turn: five in all.

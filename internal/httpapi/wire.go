@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/http"
 	"strconv"
@@ -47,13 +48,16 @@ func (l *wireListener) Accept() (net.Conn, error) {
 // are plain: whole heads, bodies of a known length, none sent before the answer to the
 // last. Only where one begins can it be refused, else a part of a body could be taken
 // for a request. After one that is not plain the rest of the connection passes as it is.
+// Its first request passes, too: net/http gives that one its time from when the connection
+// began, and each later one from when it comes.
 type wire struct {
 	net.Conn
-	door  *Door
-	idle  time.Duration
-	begun bool  // the first byte of a request has passed by itself
-	left  int64 // bytes of the present request that are still to come
-	lost  bool  // where requests begin is not known any more
+	door   *Door
+	idle   time.Duration
+	opened bool  // something has passed
+	begun  bool  // the first byte of a request has passed by itself
+	left   int64 // bytes of the present request that are still to come
+	lost   bool  // where requests begin is not known any more
 }
 
 // Read gives net/http the next bytes, but those of requests that it refuses.
@@ -64,7 +68,8 @@ func (w *wire) Read(p []byte) (int, error) {
 			return n, err //nolint:wrapcheck // net/http looks at it
 		}
 		head, whole := w.follow(p[:n])
-		if !whole || !w.door.full() || w.door.draining() {
+		if !whole || !w.opened || !w.door.full() || w.door.draining() {
+			w.opened = true
 			return n, nil
 		}
 		if err := w.refuse(head); err != nil {
@@ -95,7 +100,19 @@ func (w *wire) follow(came []byte) (head requestHead, whole bool) {
 	return head, whole
 }
 
-// refuse answers a request. The time that the last one had for its answer may be over.
+// CloseWrite says to the client that nothing more will come, as net/http does before it
+// ends a connection with bytes of a request unread: without it the end would be a reset,
+// and the client might lose the answer.
+func (w *wire) CloseWrite() error {
+	half, ok := w.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite() //nolint:wrapcheck // net/http looks at it
+}
+
+// refuse answers a request. The client has as long as before to take the answer and to
+// send another.
 func (w *wire) refuse(head requestHead) error {
 	if err := w.SetDeadline(time.Now().Add(w.idle)); err != nil {
 		return err //nolint:wrapcheck // net/http looks at it

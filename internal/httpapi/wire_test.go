@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -29,8 +30,8 @@ type wired struct {
 	passed atomic.Int64
 }
 
-// wireUp serves a handler, which answers with the body that it got, behind a door.
-func wireUp(tb testing.TB) *wired {
+// newWired makes a handler, which answers with the body that it got, behind a door.
+func newWired(tb testing.TB) *wired {
 	tb.Helper()
 	w := &wired{}
 	echoing := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -45,15 +46,28 @@ func wireUp(tb testing.TB) *wired {
 	door, err := newDoor(echoing, Config{Meter: countingMeter{}, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
 	require.NoError(tb, err)
 	w.Door = door
+	return w
+}
+
+// ServeHTTP counts what has passed the wire.
+func (w *wired) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w.passed.Add(1)
+	w.Door.ServeHTTP(rw, r)
+}
+
+// wireUp serves such a handler.
+func wireUp(tb testing.TB, changes ...func(*http.Server)) *wired {
+	tb.Helper()
+	w := newWired(tb)
 	ln, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.passed.Add(1)
-		door.ServeHTTP(rw, r)
-	}))
+	server := httptest.NewUnstartedServer(w)
 	require.NoError(tb, server.Listener.Close())
-	server.Listener = door.Listener(ln, time.Minute)
+	server.Listener = w.Listener(ln, time.Minute)
 	server.Config.IdleTimeout = time.Minute
+	for _, change := range changes {
+		change(server.Config)
+	}
 	server.Start()
 	tb.Cleanup(server.Close)
 	w.addr = ln.Addr().String()
@@ -74,7 +88,19 @@ type client struct {
 	answers *bufio.Reader
 }
 
+// dial connects, and lets the connection's first request pass.
 func (w *wired) dial(tb testing.TB) *client {
+	tb.Helper()
+	c := w.connect(tb)
+	c.send(tb, alive)
+	c.answer(tb)
+	w.passed.Add(-1)
+	return c
+}
+
+const alive = "GET /livez HTTP/1.1\r\nHost: shop\r\n\r\n"
+
+func (w *wired) connect(tb testing.TB) *client {
 	tb.Helper()
 	conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", w.addr)
 	require.NoError(tb, err)
@@ -160,6 +186,98 @@ func TestARefusedConnectionIsServedOnceThereIsRoom(t *testing.T) {
 	assert.Equal(t, int64(3), w.passed.Load())
 }
 
+func TestTheFirstRequestOfAConnectionIsRefusedAtTheDoor(t *testing.T) {
+	w := wireUp(t)
+	w.fill()
+	c := w.connect(t)
+	for i := range 3 {
+		c.send(t, plainHold(fmt.Sprint(i)))
+		assert.Equal(t, http.StatusServiceUnavailable, c.answer(t).Code)
+	}
+	assert.Equal(t, int64(1), w.passed.Load())
+}
+
+// refusedInMemory gives a connection in a bubble that was refused again and again for
+// longer than any of its server's limits but the idle one, and its server.
+func refusedInMemory(t *testing.T) (*wired, *client, *http.Server) {
+	t.Helper()
+	w := newWired(t)
+	conns := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := &http.Server{
+		Handler: w, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(w.Listener(conns, server.IdleTimeout)) }()
+	t.Cleanup(func() {
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-served, http.ErrServerClosed)
+	})
+	conn := conns.dial()
+	c := &client{conn, bufio.NewReader(conn)}
+	w.fill()
+	for range 5 {
+		c.send(t, plainHold("crowd"))
+		require.Equal(t, http.StatusServiceUnavailable, c.answer(t).Code)
+		time.Sleep(40 * time.Second)
+	}
+	require.Equal(t, int64(1), w.passed.Load())
+	return w, c, server
+}
+
+func TestARequestAfterRefusalsHasItsOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c, _ := refusedInMemory(t)
+		w.empty()
+		head, body, _ := strings.Cut(plainHold("late"), "{")
+		c.send(t, head)
+		time.Sleep(9 * time.Second)
+		c.send(t, "{"+body)
+		answer := c.answer(t)
+		assert.Equal(t, http.StatusOK, answer.Code)
+		assert.Equal(t, "{}", answer.Body.String())
+	})
+}
+
+func TestHalfAHeadAfterRefusalsIsCutOffAsAnywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := refusedInMemory(t)
+		began := time.Now()
+		c.send(t, "POST /api/holds HTTP/1.1\r\nHost:")
+		_, err := io.ReadAll(c.answers)
+		require.NoError(t, err)
+		assert.Equal(t, 5*time.Second, time.Since(began))
+	})
+}
+
+func TestAClientThatIsRefusedAndSilentIsCutOffAsAnywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := refusedInMemory(t)
+		began := time.Now()
+		_, err := io.ReadAll(c.answers)
+		require.NoError(t, err)
+		assert.Equal(t, 20*time.Second, time.Since(began), "of the idle minute")
+	})
+}
+
+func TestAShutdownDoesNotWaitForARefusedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, server := refusedInMemory(t)
+		began := time.Now()
+		require.NoError(t, server.Shutdown(t.Context()))
+		assert.Less(t, time.Since(began), time.Second)
+	})
+}
+
+// What ends a connection with a part of a request unread is still an answer, no reset.
+func TestALastAnswerArrivesBeforeTheEnd(t *testing.T) {
+	w := wireUp(t, func(server *http.Server) { server.MaxHeaderBytes = 1 << 10 })
+	c := w.connect(t)
+	go func() { _, _ = io.WriteString(c, plainHold("large", "X-Padding: "+strings.Repeat("y", 1<<20))) }()
+	text, err := io.ReadAll(c.answers)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), " 431 ")
+}
+
 func TestAStoppingServerLetsNetHTTPRefuse(t *testing.T) {
 	w := wireUp(t)
 	w.draining = func() bool { return true }
@@ -238,10 +356,7 @@ func TestRequestsThatAreSentAtOnceAreAnsweredInTurn(t *testing.T) {
 // makes the test another of its cases.
 func (w *wired) settle(tb testing.TB) {
 	tb.Helper()
-	c := w.dial(tb)
-	c.send(tb, "GET /livez HTTP/1.1\r\nHost: shop\r\n\r\n")
-	c.answer(tb)
-	require.NoError(tb, c.Close())
+	require.NoError(tb, w.dial(tb).Close())
 }
 
 // Whatever is sent in whatever pieces: each request has its own answer, in order, and

@@ -48,8 +48,8 @@ func keyFor(req *http.Request) client.IdempotencyKey {
 			return key
 		}
 	case strings.HasSuffix(path, ordersPath):
-		if hold := read[client.CreateOrderRequest](req).HoldID; hold != "" {
-			return hold
+		if hold, err := sale.ParseHoldID(read[client.CreateOrderRequest](req).HoldID); err == nil {
+			return hold.String()
 		}
 	}
 	return rand.Text()

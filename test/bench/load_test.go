@@ -29,6 +29,8 @@ var (
 	errNoLength = errors.New("an answer without Content-Length")
 	errTooLong  = errors.New("an answer that is too long")
 	errClosed   = errors.New("the server closed a connection")
+
+	errUnanswered = errors.New("no answer for minutes")
 )
 
 // wire is one keep-alive connection. It sends bytes that are ready and looks at

@@ -106,6 +106,9 @@ func (o *openLoad) run() error {
 		if err := o.receive(max(time.Until(due), openPause)); err != nil {
 			return err
 		}
+		if time.Since(o.start) > wireLife {
+			return fmt.Errorf("%d requests: %w", o.busy, errUnanswered)
+		}
 	}
 }
 
@@ -127,8 +130,9 @@ func (o *openLoad) send() (due time.Time, more bool, err error) {
 		o.busy++
 		o.sent++
 		conn.intended = due
-		if _, err := syscall.Write(conn.fd, o.request()); err != nil {
-			return due, false, fmt.Errorf("send a request: %w", err)
+		request := o.request()
+		if n, err := syscall.Write(conn.fd, request); err != nil || n < len(request) {
+			return due, false, fmt.Errorf("send a request: %d of %d bytes: %w", n, len(request), err)
 		}
 	}
 }

@@ -7,8 +7,12 @@ INSERT INTO idempotency_keys (id, fingerprint, target, created_at) VALUES (?, ?,
 SELECT fingerprint, target FROM idempotency_keys WHERE id = ?;
 
 -- name: DeleteOldIdempotencyKeys :execrows
--- Makes room for keys whose records are too old to count.
-DELETE FROM idempotency_keys WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before);
+-- Makes room for keys whose records are too old to count, one by one: see
+-- DeleteAnnouncements.
+DELETE idempotency_keys
+FROM idempotency_keys AS old FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN idempotency_keys FORCE INDEX (PRIMARY) ON idempotency_keys.id = old.id
+WHERE old.id IN (sqlc.slice('ids')) AND old.created_at <= sqlc.arg(before) AND idempotency_keys.created_at <= sqlc.arg(before);
 
 -- name: IdempotencyKeyExists :one
 -- Waits for whoever is writing the key, then says whether this very record is there.
@@ -32,6 +36,8 @@ WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before)
 FOR UPDATE SKIP LOCKED;
 
 -- name: PurgeIdempotencyKeys :execrows
--- Deletes records that the caller has locked. By primary key, so that nobody waits
--- for a neighbour.
-DELETE idempotency_keys FROM idempotency_keys FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids'));
+-- Deletes records that the caller has locked, one by one: see DeleteAnnouncements.
+DELETE idempotency_keys
+FROM idempotency_keys AS old FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN idempotency_keys FORCE INDEX (PRIMARY) ON idempotency_keys.id = old.id
+WHERE old.id IN (sqlc.slice('ids')) AND old.created_at > '1000-01-01';

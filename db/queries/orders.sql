@@ -48,8 +48,8 @@ WHERE id = ? AND refund_due_at IS NULL AND refunded_at IS NULL;
 UPDATE orders SET refunded_at = ? WHERE id = ? AND refunded_at IS NULL;
 
 -- name: LockOrders :many
--- LockOrder for many orders, in the order of their ids.
-SELECT * FROM orders WHERE id IN (sqlc.slice('ids')) ORDER BY id FOR UPDATE;
+-- LockOrder for many orders, in the order of their ids. By primary key: see LockHolds.
+SELECT * FROM orders FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) ORDER BY id FOR UPDATE;
 
 -- name: MarkAllPaid :execrows
 -- MarkPaid for many orders, each by the payment that this transaction has just

@@ -8,8 +8,9 @@ VALUES (?, ?, ?, ?, ?, ?);
 SELECT order_id, outcome FROM payment_events WHERE provider = ? AND event_id = ?;
 
 -- name: EventExists :one
--- Waits for whoever is writing the event, then says whether it is there.
-SELECT COUNT(*) FROM payment_events WHERE provider = ? AND event_id = ? FOR SHARE;
+-- Waits for whoever is writing the event, then says whether it is there, received at this
+-- very instant: the same one that came again is not the one that was written.
+SELECT COUNT(*) FROM payment_events WHERE provider = ? AND event_id = ? AND received_at = ? FOR SHARE;
 
 -- name: GetPayment :one
 -- What is known of a payment. The caller holds its order's row.

@@ -12,7 +12,10 @@ import (
 )
 
 const DeleteOldIdempotencyKeys = `-- name: DeleteOldIdempotencyKeys :execrows
-DELETE FROM idempotency_keys WHERE id IN (/*SLICE:ids*/?) AND created_at <= ?
+DELETE idempotency_keys
+FROM idempotency_keys AS old FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN idempotency_keys FORCE INDEX (PRIMARY) ON idempotency_keys.id = old.id
+WHERE old.id IN (/*SLICE:ids*/?) AND old.created_at <= ? AND idempotency_keys.created_at <= ?
 `
 
 type DeleteOldIdempotencyKeysParams struct {
@@ -20,7 +23,8 @@ type DeleteOldIdempotencyKeysParams struct {
 	Before time.Time
 }
 
-// Makes room for keys whose records are too old to count.
+// Makes room for keys whose records are too old to count, one by one: see
+// DeleteAnnouncements.
 func (q *Queries) DeleteOldIdempotencyKeys(ctx context.Context, db DBTX, arg DeleteOldIdempotencyKeysParams) (int64, error) {
 	query := DeleteOldIdempotencyKeys
 	var queryParams []interface{}
@@ -32,6 +36,7 @@ func (q *Queries) DeleteOldIdempotencyKeys(ctx context.Context, db DBTX, arg Del
 	} else {
 		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
 	}
+	queryParams = append(queryParams, arg.Before)
 	queryParams = append(queryParams, arg.Before)
 	result, err := db.ExecContext(ctx, query, queryParams...)
 	if err != nil {
@@ -228,11 +233,13 @@ func (q *Queries) LockOldIdempotencyKeys(ctx context.Context, db DBTX, arg LockO
 }
 
 const PurgeIdempotencyKeys = `-- name: PurgeIdempotencyKeys :execrows
-DELETE idempotency_keys FROM idempotency_keys FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?)
+DELETE idempotency_keys
+FROM idempotency_keys AS old FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN idempotency_keys FORCE INDEX (PRIMARY) ON idempotency_keys.id = old.id
+WHERE old.id IN (/*SLICE:ids*/?) AND old.created_at > '1000-01-01'
 `
 
-// Deletes records that the caller has locked. By primary key, so that nobody waits
-// for a neighbour.
+// Deletes records that the caller has locked, one by one: see DeleteAnnouncements.
 func (q *Queries) PurgeIdempotencyKeys(ctx context.Context, db DBTX, ids [][]byte) (int64, error) {
 	query := PurgeIdempotencyKeys
 	var queryParams []interface{}

@@ -271,10 +271,10 @@ func (q *Queries) LockOrder(ctx context.Context, db DBTX, id sale.OrderID) (Orde
 }
 
 const LockOrders = `-- name: LockOrders :many
-SELECT id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders WHERE id IN (/*SLICE:ids*/?) ORDER BY id FOR UPDATE
+SELECT id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) ORDER BY id FOR UPDATE
 `
 
-// LockOrder for many orders, in the order of their ids.
+// LockOrder for many orders, in the order of their ids. By primary key: see LockHolds.
 func (q *Queries) LockOrders(ctx context.Context, db DBTX, ids []sale.OrderID) ([]Order, error) {
 	query := LockOrders
 	var queryParams []interface{}

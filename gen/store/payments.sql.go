@@ -14,17 +14,19 @@ import (
 )
 
 const EventExists = `-- name: EventExists :one
-SELECT COUNT(*) FROM payment_events WHERE provider = ? AND event_id = ? FOR SHARE
+SELECT COUNT(*) FROM payment_events WHERE provider = ? AND event_id = ? AND received_at = ? FOR SHARE
 `
 
 type EventExistsParams struct {
-	Provider sale.Provider
-	EventID  string
+	Provider   sale.Provider
+	EventID    string
+	ReceivedAt time.Time
 }
 
-// Waits for whoever is writing the event, then says whether it is there.
+// Waits for whoever is writing the event, then says whether it is there, received at this
+// very instant: the same one that came again is not the one that was written.
 func (q *Queries) EventExists(ctx context.Context, db DBTX, arg EventExistsParams) (int64, error) {
-	row := db.QueryRowContext(ctx, EventExists, arg.Provider, arg.EventID)
+	row := db.QueryRowContext(ctx, EventExists, arg.Provider, arg.EventID, arg.ReceivedAt)
 	var count int64
 	err := row.Scan(&count)
 	return count, err

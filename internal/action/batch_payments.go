@@ -49,7 +49,9 @@ func (a *ProcessPayment) payAll(
 	ctx context.Context, from sale.Provider, tickets []*successTicket, look lookForIDs, next func(),
 ) error {
 	var paid []*successTicket
-	err := a.DB.Tx(ctx, a.settleAll(&paid), func(ctx context.Context, tx *mysql.Tx) (err error) {
+	var made time.Time
+	err := a.DB.Tx(ctx, a.settleAll(&paid, &made), func(ctx context.Context, tx *mysql.Tx) (err error) {
+		made = tx.Now
 		if paid, err = a.payable(ctx, tx, from, tickets, look); err != nil || len(paid) == 0 {
 			return err
 		}
@@ -73,12 +75,12 @@ func (a *ProcessPayment) payAll(
 	return nil
 }
 
-func (a *ProcessPayment) settleAll(paid *[]*successTicket) mysql.Settle {
+func (a *ProcessPayment) settleAll(paid *[]*successTicket, made *time.Time) mysql.Settle {
 	return func(ctx context.Context, conn store.DBTX) (bool, error) {
 		if len(*paid) == 0 {
 			return true, nil
 		}
-		return a.settle((*paid)[0].Job.event)(ctx, conn)
+		return a.settle(&(*paid)[0].Job.event, made)(ctx, conn)
 	}
 }
 

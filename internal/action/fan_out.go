@@ -13,6 +13,9 @@ import (
 const (
 	// fanOutEvents is how many events one transaction fans out.
 	fanOutEvents = 500
+	// fanOutAnnouncements is how many announcements it takes at most: they lock each other's
+	// processes out, and of a crowd's each has up to 50 events.
+	fanOutAnnouncements = 50
 	// fanOutRows is how many deliveries it writes at most, so that it fits into an
 	// operation's time however many endpoints there are.
 	fanOutRows = 5000
@@ -69,7 +72,7 @@ func (a *FanOutEvents) batch(ctx context.Context, tx *mysql.Tx) (FannedOut, erro
 		return FannedOut{}, err
 	}
 	limit := min(fanOutEvents, fanOutRows/max(len(endpoints), 1))
-	rows, err := a.q.Announcements(ctx, tx, int32(limit))
+	rows, err := a.q.Announcements(ctx, tx, fanOutAnnouncements)
 	if err != nil {
 		return FannedOut{}, fmt.Errorf("looking for new events: %w", err)
 	}
@@ -84,7 +87,7 @@ func (a *FanOutEvents) batch(ctx context.Context, tx *mysql.Tx) (FannedOut, erro
 	if err := a.q.DeleteAnnouncements(ctx, tx, done); err != nil {
 		return FannedOut{}, fmt.Errorf("ending %d announcements: %w", len(done), err)
 	}
-	more := len(done) < len(rows) || len(rows) == limit
+	more := len(done) < len(rows) || len(rows) == fanOutAnnouncements
 	return FannedOut{Events: int64(len(events)), Deliveries: deliveries, More: more}, nil
 }
 
@@ -92,11 +95,11 @@ func (a *FanOutEvents) batch(ctx context.Context, tx *mysql.Tx) (FannedOut, erro
 // events.
 func firstOf(rows []store.AnnouncementsRow, limit int) (ids []sale.EventID, events []sale.EventID) {
 	for _, row := range rows {
-		if len(events) > 0 && len(events)+len(row.Events)/claimBytes > limit {
+		if len(events) > 0 && len(events)+len(row.Events)/eventIDBytes > limit {
 			break
 		}
 		ids = append(ids, row.ID)
-		for id := range slices.Chunk(row.Events, claimBytes) {
+		for id := range slices.Chunk(row.Events, eventIDBytes) {
 			events = append(events, sale.EventID(id))
 		}
 	}

@@ -66,6 +66,10 @@ var doings = map[string]struct {
 		result, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: "k", HoldID: s.hold.ID})
 		return result.Replayed, err
 	}, [4]int64{8, 0, 2, 0}},
+	"order with its hold's id": {func(s *doubtful) (bool, error) {
+		result, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: s.hold.ID.String(), HoldID: s.hold.ID})
+		return result.Replayed, err
+	}, [4]int64{8, 0, 2, 0}},
 	"payment": {func(s *doubtful) (bool, error) {
 		result, err := s.ProcessPayment.Do(s.ctx(), said(sale.PaymentSucceeded, s.order, "e", "own"))
 		return result.Outcome == sale.OutcomeDuplicate, err
@@ -78,9 +82,9 @@ func eachDoing(t *testing.T, test func(t *testing.T, s *doubtful, do func(*doubt
 	for name, doing := range doings {
 		t.Run(name, func(t *testing.T) { test(t, setupDoubtful(t, false), doing.do, doing.units) })
 	}
-	t.Run("merged hold", func(t *testing.T) {
-		test(t, setupDoubtful(t, true), doings["hold"].do, doings["hold"].units)
-	})
+	for _, name := range []string{"hold", "order", "order with its hold's id", "payment"} {
+		t.Run("merged "+name, func(t *testing.T) { test(t, setupDoubtful(t, true), doings[name].do, doings[name].units) })
+	}
 }
 
 func TestLostAnswerToACommitIsFoundOutAndAnsweredAsASuccess(t *testing.T) {

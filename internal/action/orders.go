@@ -190,11 +190,12 @@ func (a *CreateOrder) insert(ctx context.Context, tx *mysql.Tx, hold sale.Hold, 
 	if _, err := a.q.OrderHolds(ctx, tx, store.OrderHoldsParams{Now: tx.Now, Ids: []sale.HoldID{hold.ID}}); err != nil {
 		return fmt.Errorf("ordering the lines of %s: %w", hold.ID, err)
 	}
-	if err := announce(ctx, tx, orderEvent(sale.EventOrderCreated, order.ID, createdFacts(order))); err != nil || !free {
-		return err
+	events := []event{orderEvent(sale.EventOrderCreated, order.ID, createdFacts(order))}
+	if free {
+		if _, err := a.q.SellLines(ctx, tx, hold.ID); err != nil {
+			return fmt.Errorf("selling the lines of %s: %w", hold.ID, err)
+		}
+		events = append(events, orderEvent(sale.EventOrderPaid, order.ID, facts{}))
 	}
-	if _, err := a.q.SellLines(ctx, tx, hold.ID); err != nil {
-		return fmt.Errorf("selling the lines of %s: %w", hold.ID, err)
-	}
-	return announce(ctx, tx, orderEvent(sale.EventOrderPaid, order.ID, facts{}))
+	return announce(ctx, tx, events...)
 }

@@ -71,6 +71,8 @@ const (
 	// announced is how many events one announcement has: as many as can be fanned out
 	// together to as many endpoints as there can be.
 	announced = 50
+	// eventIDBytes is the size of an event's id in an announcement.
+	eventIDBytes = len(sale.EventID{})
 )
 
 // announce writes what the world is to be told, in the transaction that makes it true.
@@ -105,7 +107,7 @@ func insertEvents(ctx context.Context, tx *mysql.Tx, events []event) error {
 func insertAnnouncements(ctx context.Context, tx *mysql.Tx, events []event) error {
 	rows := make([]any, 0, announcementColumns)
 	for part := range slices.Chunk(events, announced) {
-		ids := make([]byte, 0, len(part)*claimBytes)
+		ids := make([]byte, 0, len(part)*eventIDBytes)
 		for _, event := range part {
 			ids = append(ids, event.id[:]...)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/flashsale-api/flashsale/gen/store"
 	"github.com/flashsale-api/flashsale/internal/sale"
+	"github.com/flashsale-api/flashsale/internal/testenv"
 )
 
 // handlerReads is how many rows and index entries a connection has read so far.
@@ -223,6 +224,101 @@ func TestStatementsForManyHoldsReadNoOthersInATableThatHasJustFilled(t *testing.
 			})
 			assert.LessOrEqual(t, read, int64(each*many+10), "%s, %d", name, many)
 		}
+	}
+}
+
+// Of a small table MySQL may rather read all rows than look a few up, and what changes or
+// locks rows would wait for all that others work on: a first sale, or what is done as
+// soon as it comes, would stand still. The half of a table that a statement does not name
+// is somebody else's here.
+func TestStatementsForManyRowsWaitForNoOthersInASmallTable(t *testing.T) {
+	t.Parallel()
+	q, now := store.New(), time.Now().UTC().Add(time.Hour)
+	for _, half := range []int{1, 2, 10, 255} {
+		s := openShop(t, testenv.Database(t))
+		p := s.product(1000)
+		s.fill(p, int64(2*half), -1)
+		s.fillOrders(p)
+		s.fillPayments(p)
+		s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
+			SELECT id, 'order.created', id, 1, '{}', created_at - INTERVAL 1 YEAR FROM orders`)
+		s.announceAll()
+		s.exec("DELETE FROM idempotency_keys")
+		s.exec("INSERT INTO idempotency_keys SELECT id, '', '', created_at - INTERVAL 1 YEAR FROM orders")
+		var ids [][]byte
+		s.each("SELECT id FROM orders ORDER BY RAND(1)", func(rows *sql.Rows) error {
+			var id []byte
+			err := rows.Scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+		mine, theirs := ids[:half], ids[half:]
+		holds, orders, events := make([]sale.HoldID, half), make([]sale.OrderID, half), make([]sale.EventID, half)
+		for i, id := range mine {
+			holds[i], orders[i], events[i] = sale.HoldID(id), sale.OrderID(id), sale.EventID(id)
+		}
+		for name, test := range map[string]struct {
+			table string
+			state string // of the lines, where that matters
+			run   func(ctx context.Context, db store.DBTX) (int64, error)
+		}{
+			"lock holds": {"hold_lines", "held", func(ctx context.Context, db store.DBTX) (int64, error) {
+				rows, err := q.LockHolds(ctx, db, holds)
+				return int64(len(rows)), err
+			}},
+			"order holds": {"hold_lines", "held", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return q.OrderHolds(ctx, db, store.OrderHoldsParams{Now: now, Ids: holds})
+			}},
+			"sell holds": {"hold_lines", "pending", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return q.SellHolds(ctx, db, holds)
+			}},
+			"return lines": {"hold_lines", "pending", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return q.ReturnLines(ctx, db, store.ReturnLinesParams{
+					Ended: sale.ReturnExpired, Ids: holds, ProductID: p.ID, States: []sale.LineState{sale.LinePending},
+				})
+			}},
+			"purge holds": {"hold_lines", "returned", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return q.PurgeHolds(ctx, db, holds)
+			}},
+			"lock orders": {"orders", "", func(ctx context.Context, db store.DBTX) (int64, error) {
+				rows, err := q.LockOrders(ctx, db, orders)
+				return int64(len(rows)), err
+			}},
+			"mark all paid": {"orders", "", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return q.MarkAllPaid(ctx, db, store.MarkAllPaidParams{PaidAt: &now, Ids: orders, Provider: sale.ProviderStandard})
+			}},
+			"keep events": {"outbox", "", func(ctx context.Context, db store.DBTX) (int64, error) {
+				rows, err := q.KeepEvents(ctx, db, events)
+				return int64(len(rows)), err
+			}},
+			"purge events": {"outbox", "", func(ctx context.Context, db store.DBTX) (int64, error) { return q.PurgeEvents(ctx, db, events) }},
+			"delete announcements": {"announcements", "", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return int64(half), q.DeleteAnnouncements(ctx, db, events)
+			}},
+			"purge keys": {"idempotency_keys", "", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return q.PurgeIdempotencyKeys(ctx, db, mine)
+			}},
+			"delete old keys": {"idempotency_keys", "", func(ctx context.Context, db store.DBTX) (int64, error) {
+				return q.DeleteOldIdempotencyKeys(ctx, db, store.DeleteOldIdempotencyKeysParams{Ids: mine, Before: now})
+			}},
+		} {
+			if test.state != "" {
+				s.exec("UPDATE hold_lines SET state = ?, ended = IF(state = 'returned', 'expired', '')", test.state)
+			}
+			s.exec("ANALYZE TABLE " + test.table)
+			others := s.locked("SELECT 1 FROM products WHERE id = ? FOR UPDATE", p.ID)
+			for _, id := range theirs {
+				_, err := others.ExecContext(t.Context(), "UPDATE "+test.table+" SET created_at = created_at + INTERVAL 1 SECOND WHERE id = ?", id)
+				require.NoError(t, err)
+			}
+			readsOf(t, s, func(ctx context.Context, db store.DBTX) error {
+				n, err := test.run(ctx, db)
+				assert.Equal(t, int64(half), n, "%s, %d of %d", name, half, 2*half)
+				return err
+			})
+			require.NoError(t, others.Rollback())
+		}
+		s.exec("UPDATE hold_lines SET state = 'pending', ended = ''") // as the books have them
 	}
 }
 

@@ -127,8 +127,9 @@ func (a *ProcessPayment) run(ctx context.Context, p *payment) (sale.PaymentOutco
 		defer leave()
 	}
 	var outcome sale.PaymentOutcome
-	err := a.DB.Tx(ctx, a.settle(p.event), func(ctx context.Context, tx *mysql.Tx) (err error) {
-		p.restocking = restocking{}
+	var made time.Time
+	err := a.DB.Tx(ctx, a.settle(&p.event, &made), func(ctx context.Context, tx *mysql.Tx) (err error) {
+		made, p.restocking = tx.Now, restocking{}
 		outcome, err = a.once(ctx, tx, p)
 		return err
 	})
@@ -138,9 +139,12 @@ func (a *ProcessPayment) run(ctx context.Context, p *payment) (sale.PaymentOutco
 	return outcome, err
 }
 
-func (a *ProcessPayment) settle(event sale.PaymentEvent) mysql.Settle {
+// settle tells after a lost commit whether the event that was remembered then is there.
+func (a *ProcessPayment) settle(event *sale.PaymentEvent, made *time.Time) mysql.Settle {
 	return func(ctx context.Context, conn store.DBTX) (bool, error) {
-		n, err := a.q.EventExists(ctx, conn, store.EventExistsParams{Provider: event.Provider, EventID: event.ID})
+		n, err := a.q.EventExists(ctx, conn, store.EventExistsParams{
+			Provider: event.Provider, EventID: event.ID, ReceivedAt: *made,
+		})
 		return n > 0, err
 	}
 }

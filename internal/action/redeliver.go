@@ -135,12 +135,16 @@ func (a *Redeliver) renew(
 	if len(events) == 0 {
 		return 0, nil
 	}
-	events, err := a.q.KeepEvents(ctx, tx, events)
+	kept, err := a.q.KeepEvents(ctx, tx, events)
 	if err != nil {
 		return 0, fmt.Errorf("keeping events: %w", err)
 	}
-	if len(events) == 0 {
+	if len(kept) == 0 {
 		return 0, nil
+	}
+	events = make([]sale.EventID, len(kept))
+	for i, event := range kept {
+		events[i] = event.ID
 	}
 	rows, err := a.q.DeliveriesThere(ctx, tx, store.DeliveriesThereParams{EndpointID: endpoint, EventIds: events})
 	if err != nil {

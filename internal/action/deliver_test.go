@@ -286,7 +286,7 @@ func TestOneBatchIsFannedOutAtATime(t *testing.T) {
 	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 501)
 		SELECT LEFT(UNHEX(SHA2(i, 256)), 16), 'order.created', LEFT(UNHEX(SHA2(i, 256)), 16), 1, '{}', NOW(6) FROM n`)
-	s.announceAll()
+	s.announceAll(50)
 	for _, want := range []action.FannedOut{{Events: 500, Deliveries: 500, More: true}, {Events: 1, Deliveries: 1}, {}} {
 		done, err := s.FanOutEvents.Do(t.Context())
 		require.NoError(t, err)
@@ -306,7 +306,7 @@ func TestLooksForDeliveriesReadAFewRowsAmongMany(t *testing.T) {
 	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 		SELECT LEFT(UNHEX(SHA2(CONCAT(UUID(), i), 256)), 16), 'stock.changed', '0123456789012345', 1, '{}', NOW(6) FROM n`)
-	s.announceAll()
+	s.announceAll(1)
 	s.exec("ANALYZE TABLE deliveries, outbox, announcements, webhook_endpoints")
 	q := store.New()
 	for name, look := range map[string]func(ctx context.Context, db store.DBTX) error{

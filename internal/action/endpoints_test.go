@@ -129,7 +129,7 @@ func TestAFanOutOfMoreThanABatchLeavesNothing(t *testing.T) {
 	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 		SELECT LEFT(UNHEX(SHA2(CONCAT(UUID(), i), 256)), 16), 'stock.changed', '0123456789012345', 1, '{}', NOW(6) FROM n`)
-	s.announceAll()
+	s.announceAll(1)
 	for range 20 {
 		s.endpoint("https://example.com/")
 	}

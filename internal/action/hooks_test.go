@@ -107,10 +107,13 @@ func (s *shop) endpoint(url string, types ...sale.EventType) action.EndpointView
 	return made.Value
 }
 
-// announceAll leaves word of all events that there are.
-func (s *shop) announceAll() {
+// announceAll leaves word of all events that there are, so many at once.
+func (s *shop) announceAll(each int) {
 	s.t.Helper()
-	s.exec("INSERT INTO announcements (id, events, created_at) SELECT id, id, created_at FROM outbox")
+	s.exec(`INSERT INTO announcements (id, events, created_at)
+		SELECT MIN(id), GROUP_CONCAT(id ORDER BY id SEPARATOR ''), MIN(created_at)
+		FROM (SELECT id, created_at, FLOOR((ROW_NUMBER() OVER (ORDER BY id) - 1) / ?) AS part FROM outbox) AS parts
+		GROUP BY part`, each)
 }
 
 // fanOut fans out all that is new and gives what its batches did together.

@@ -242,7 +242,7 @@ func TestStatementsForManyRowsWaitForNoOthersInASmallTable(t *testing.T) {
 		s.fillPayments(p)
 		s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
 			SELECT id, 'order.created', id, 1, '{}', created_at - INTERVAL 1 YEAR FROM orders`)
-		s.announceAll()
+		s.announceAll(1)
 		s.exec("DELETE FROM idempotency_keys")
 		s.exec("INSERT INTO idempotency_keys SELECT id, '', '', created_at - INTERVAL 1 YEAR FROM orders")
 		var ids [][]byte

@@ -13,8 +13,8 @@ import (
 const (
 	// fanOutEvents is how many events one transaction fans out.
 	fanOutEvents = 500
-	// fanOutAnnouncements is how many announcements it takes at most: they lock each other's
-	// processes out, and of a crowd's each has up to 50 events.
+	// fanOutAnnouncements is how many announcements it takes at most: other processes step
+	// over what one has taken, and of a crowd's each has up to 50 events.
 	fanOutAnnouncements = 50
 	// fanOutRows is how many deliveries it writes at most, so that it fits into an
 	// operation's time however many endpoints there are.

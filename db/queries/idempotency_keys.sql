@@ -8,7 +8,8 @@ SELECT fingerprint, target FROM idempotency_keys WHERE id = ?;
 
 -- name: DeleteOldIdempotencyKeys :execrows
 -- Makes room for keys whose records are too old to count, one by one: see
--- DeleteAnnouncements.
+-- DeleteAnnouncements. The record that goes is asked for its age as well, whether the look
+-- for it has locked it or not.
 DELETE idempotency_keys
 FROM idempotency_keys AS old FORCE INDEX (PRIMARY)
     STRAIGHT_JOIN idempotency_keys FORCE INDEX (PRIMARY) ON idempotency_keys.id = old.id

@@ -25,7 +25,8 @@ SELECT CAST(COALESCE(MIN(created_at), '9999-12-31') AS DATETIME(6)) AS told_at F
 -- name: DeleteAnnouncements :exec
 -- Says that each endpoint that wants these events has its deliveries. The caller holds the
 -- rows. They are found by a join, one by one: for many rows of a small table MySQL reads all
--- of it, whatever index is named, and waits for everybody who is just selling.
+-- of it, whatever index is named, and waits for everybody who is just selling. The second
+-- condition holds for all; it wants the row, and for the id alone MySQL reads the index.
 DELETE announcements
 FROM announcements AS done FORCE INDEX (PRIMARY)
     STRAIGHT_JOIN announcements FORCE INDEX (PRIMARY) ON announcements.id = done.id

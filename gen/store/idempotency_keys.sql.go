@@ -24,7 +24,8 @@ type DeleteOldIdempotencyKeysParams struct {
 }
 
 // Makes room for keys whose records are too old to count, one by one: see
-// DeleteAnnouncements.
+// DeleteAnnouncements. The record that goes is asked for its age as well, whether the look
+// for it has locked it or not.
 func (q *Queries) DeleteOldIdempotencyKeys(ctx context.Context, db DBTX, arg DeleteOldIdempotencyKeysParams) (int64, error) {
 	query := DeleteOldIdempotencyKeys
 	var queryParams []interface{}

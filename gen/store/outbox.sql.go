@@ -69,7 +69,8 @@ WHERE done.id IN (/*SLICE:ids*/?) AND done.events <> ''
 
 // Says that each endpoint that wants these events has its deliveries. The caller holds the
 // rows. They are found by a join, one by one: for many rows of a small table MySQL reads all
-// of it, whatever index is named, and waits for everybody who is just selling.
+// of it, whatever index is named, and waits for everybody who is just selling. The second
+// condition holds for all; it wants the row, and for the id alone MySQL reads the index.
 func (q *Queries) DeleteAnnouncements(ctx context.Context, db DBTX, ids []sale.EventID) error {
 	query := DeleteAnnouncements
 	var queryParams []interface{}

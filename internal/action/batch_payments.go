@@ -226,15 +226,6 @@ func (a *ProcessPayment) markAllPaid(
 	return announce(ctx, tx, told...)
 }
 
-// insertNew inserts rows; errTaken when one of them is there already.
-func insertNew(ctx context.Context, tx *mysql.Tx, insert string, rows []any) error {
-	_, err := tx.ExecContext(ctx, insert, rows...)
-	if mysql.IsDuplicate(err) {
-		return errTaken
-	}
-	return err
-}
-
 // How many values one row of InsertPayment and of InsertPaymentEvent takes.
 const (
 	paymentColumns      = 8

@@ -29,6 +29,15 @@ const (
 // errTaken says that a key's record is there already: this transaction did nothing.
 var errTaken = errors.New("the idempotency key is taken")
 
+// insertNew inserts rows; errTaken when one of them is there already.
+func insertNew(ctx context.Context, tx *mysql.Tx, insert string, rows []any) error {
+	_, err := tx.ExecContext(ctx, insert, rows...)
+	if mysql.IsDuplicate(err) {
+		return errTaken
+	}
+	return err
+}
+
 // claim is one request's mark in the database: it commits with the effect, makes a
 // key count once, and tells after a lost commit whether the effect took place. A
 // request without a key has a claim that nobody else can meet.

@@ -320,11 +320,7 @@ func insertHolds(ctx context.Context, tx *mysql.Tx, holds []sale.Hold) error {
 				inSeconds(hold.TTL), inSeconds(hold.PaymentWindow), hold.CreatedAt)
 		}
 	}
-	_, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertHoldLine, rows), args...)
-	switch {
-	case mysql.IsDuplicate(err):
-		return errTaken
-	case err != nil:
+	if err := insertNew(ctx, tx, mysql.ExpandRows(store.InsertHoldLine, rows), args); err != nil {
 		return fmt.Errorf("inserting %d lines of holds: %w", rows, err)
 	}
 	return nil

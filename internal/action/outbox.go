@@ -16,12 +16,12 @@ import (
 type event struct {
 	id       sale.EventID
 	name     sale.EventType
-	order    sale.OrderID // zero: it is about none
-	sequence int64        // its place in the life of what it is about
+	sequence int64 // its place in the life of what it is about
 	facts    facts
 }
 
-// facts are what an event says beside that. What is empty is not said.
+// facts are what an event says beside that. What is empty is not said; without an order it
+// is about none.
 type facts struct {
 	OrderID        sale.OrderID      `json:"order_id,omitzero"`
 	CustomerID     string            `json:"customer_id,omitempty"`
@@ -38,11 +38,9 @@ type facts struct {
 }
 
 // orderEvent is what happened to an order.
-func orderEvent(name sale.EventType, order sale.OrderID, facts facts) event {
-	facts.OrderID = order
-	return event{
-		id: sale.OrderEventID(name, order), name: name, order: order, sequence: name.Sequence(), facts: facts,
-	}
+func orderEvent(name sale.EventType, order sale.OrderID, told facts) event {
+	told.OrderID = order
+	return event{id: sale.OrderEventID(name, order), name: name, sequence: name.Sequence(), facts: told}
 }
 
 // paymentEvent is what somebody has to do about a payment that leaves its order as it is.
@@ -51,7 +49,7 @@ func paymentEvent(name sale.EventType, said sale.PaymentEvent, reason sale.Refun
 	told.OrderID = said.OrderID
 	return event{
 		id:   sale.PaymentEventID(name, said.OrderID, said.Provider, said.PaymentID),
-		name: name, order: said.OrderID, sequence: name.Sequence(), facts: told,
+		name: name, sequence: name.Sequence(), facts: told,
 	}
 }
 
@@ -95,7 +93,7 @@ func insertEvents(ctx context.Context, tx *mysql.Tx, events []event) error {
 		if err != nil {
 			return fmt.Errorf("encoding an event: %w", err)
 		}
-		rows = append(rows, event.id, event.name, event.order, event.sequence, json.RawMessage(payload), tx.Now)
+		rows = append(rows, event.id, event.name, event.facts.OrderID, event.sequence, json.RawMessage(payload), tx.Now)
 	}
 	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertEvent, len(events)), rows...); err != nil {
 		return fmt.Errorf("writing %d events: %w", len(events), err)

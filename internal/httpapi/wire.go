@@ -161,13 +161,13 @@ func readHead(came []byte) (head requestHead, size int64) {
 	if end < 0 {
 		return head, 0
 	}
-	line, rest, _ := cutLine(came[:end])
+	line, rest := cutLine(came[:end])
 	if !bytes.HasSuffix(line, []byte(" HTTP/1.1")) || !isOneLine(line) {
 		return head, 0
 	}
 	measured := false
-	for more := true; more && len(rest) > 0; {
-		line, rest, more = cutLine(rest)
+	for len(rest) > 0 {
+		line, rest = cutLine(rest)
 		name, value, found := bytes.Cut(line, []byte(":"))
 		if !found || !isPlainName(name) || !isOneLine(value) {
 			return head, 0
@@ -191,8 +191,9 @@ func readHead(came []byte) (head requestHead, size int64) {
 	return head, int64(end + len(endOfHead))
 }
 
-func cutLine(text []byte) (line, rest []byte, found bool) {
-	return bytes.Cut(text, []byte("\r\n"))
+func cutLine(text []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(text, []byte("\r\n"))
+	return line, rest
 }
 
 // isOneLine says that nobody sees a line's end in a text.

@@ -520,7 +520,7 @@ func (e *engine) sellOut(ctx context.Context) (*measure, error) {
 // overload offers more than can be served, in an open model.
 func (e *engine) overload(ctx context.Context, rate float64) (*measure, error) {
 	product := e.product("coalesced", plenty)
-	plan := e.closed("coalesced", holders(product, holdIDKeys), http.StatusCreated, http.StatusServiceUnavailable)
+	plan := e.closed("coalesced", nil, http.StatusCreated, http.StatusServiceUnavailable)
 	plan.connections, plan.rate, plan.request = openConnections, rate, holdRequests(product, holdIDKeys)
 	if err := forgetPeak(plan.pids.server); err != nil {
 		return nil, err

@@ -182,7 +182,6 @@ func (p *plan) runOpen() (_ *load, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
-	r.begin()
 	sum, err := r.drive(func(running *sync.WaitGroup) {
 		running.Go(func() {
 			if err := o.run(); err != nil {
@@ -207,19 +206,13 @@ type race struct {
 }
 
 func (p *plan) newRace() *race {
-	r := &race{plan: p, sum: load{window: map[int]int{}, all: map[int]int{}, took: p.window}}
-	r.begin()
-	return r
+	return &race{plan: p, sum: load{window: map[int]int{}, all: map[int]int{}, took: p.window}}
 }
 
-// begin makes now the start.
-func (r *race) begin() {
+// drive starts the senders now and waits for them.
+func (r *race) drive(start func(*sync.WaitGroup)) (*load, error) {
 	r.start = time.Now()
 	r.from, r.to = r.start.Add(r.warm), r.start.Add(r.warm+r.window)
-}
-
-// drive starts the senders and waits for them.
-func (r *race) drive(start func(*sync.WaitGroup)) (*load, error) {
 	var running sync.WaitGroup
 	start(&running)
 	if r.crowd > 0 {

@@ -5,6 +5,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -131,8 +132,12 @@ func (o *openLoad) send() (due time.Time, more bool, err error) {
 		o.sent++
 		conn.intended = due
 		request := o.request()
-		if n, err := syscall.Write(conn.fd, request); err != nil || n < len(request) {
-			return due, false, fmt.Errorf("send a request: %d of %d bytes: %w", n, len(request), err)
+		n, err := syscall.Write(conn.fd, request)
+		if err == nil && n < len(request) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return due, false, fmt.Errorf("send a request: %w", err)
 		}
 	}
 }

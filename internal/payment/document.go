@@ -1,12 +1,13 @@
 package payment
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/signature"
@@ -15,17 +16,17 @@ import (
 // maxDepth bounds how deep a body's values nest; a payment event needs four.
 const maxDepth = 64
 
-// checkJSON wants exactly one JSON value in UTF-8, not too deeply nested.
-func checkJSON(body []byte) error {
+// parse wants exactly one JSON value in UTF-8, not too deeply nested.
+func parse(body []byte) (gjson.Result, error) {
 	switch {
 	case !utf8.Valid(body):
-		return malformed("The body is not UTF-8.")
+		return gjson.Result{}, malformed("The body is not UTF-8.")
 	case !json.Valid(body):
-		return malformed("The body is not JSON.")
+		return gjson.Result{}, malformed("The body is not JSON.")
 	case depth(body) > maxDepth:
-		return malformed(fmt.Sprintf("The body nests deeper than %d levels.", maxDepth))
+		return gjson.Result{}, malformed(fmt.Sprintf("The body nests deeper than %d levels.", maxDepth))
 	default:
-		return nil
+		return gjson.ParseBytes(body), nil
 	}
 }
 
@@ -49,7 +50,7 @@ func depth(body []byte) int {
 	return deepest
 }
 
-// document reads members out of a body that checkJSON passed and gathers
+// document reads members out of a body that parse passed and gathers
 // everything that is wrong with them. Unlike encoding/json it takes names
 // exactly as they are written and refuses a member that is given twice: what
 // was signed has one reading only.
@@ -63,7 +64,7 @@ type document struct {
 type object struct {
 	pointer string
 	known   bool
-	members map[string]json.RawMessage
+	members map[string]gjson.Result
 }
 
 func (d *document) fault(pointer, detail string) {
@@ -80,79 +81,55 @@ func (d *document) result(event sale.PaymentEvent) (sale.PaymentEvent, error) {
 	return sale.PaymentEvent{}, err
 }
 
-// object reads the named members of raw, which stands at pointer.
-func (d *document) object(raw json.RawMessage, pointer string, names ...string) object {
-	if !isObject(raw) {
+// object reads the named members of value, which stands at pointer.
+func (d *document) object(value gjson.Result, pointer string, names ...string) object {
+	if !value.IsObject() {
 		d.fault(pointer, "must be an object")
 		return object{pointer: pointer}
 	}
-	members := map[string]json.RawMessage{}
-	err := eachMember(raw, func(name string, value json.RawMessage) {
+	members := make(map[string]gjson.Result, len(names))
+	value.ForEach(func(key, value gjson.Result) bool {
+		name := key.String()
 		if !slices.Contains(names, name) {
-			return
+			return true
 		}
 		if _, twice := members[name]; twice {
 			d.fault(pointer+"/"+name, "must not be given twice")
 		}
 		members[name] = value
+		return true
 	})
-	if err != nil {
-		d.fault(pointer, "must be readable")
-		return object{pointer: pointer}
-	}
 	return object{pointer: pointer, known: true, members: members}
-}
-
-// eachMember visits the members of a JSON object in their order.
-func eachMember(raw json.RawMessage, visit func(name string, value json.RawMessage)) error {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := decoder.Token(); err != nil {
-		return fmt.Errorf("read the opening brace: %w", err)
-	}
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return fmt.Errorf("read a member's name: %w", err)
-		}
-		name, _ := token.(string)
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return fmt.Errorf("read the member %q: %w", name, err)
-		}
-		visit(name, value)
-	}
-	return nil
 }
 
 // member reads the named members of in's member name, which must be an object.
 func (d *document) member(in object, name string, names ...string) object {
-	raw, ok := d.value(in, name)
+	value, ok := d.value(in, name)
 	if !ok {
 		return object{pointer: in.pointer + "/" + name}
 	}
-	return d.object(raw, in.pointer+"/"+name, names...)
+	return d.object(value, in.pointer+"/"+name, names...)
 }
 
-func (d *document) value(in object, name string) (json.RawMessage, bool) {
-	raw, ok := in.members[name]
+func (d *document) value(in object, name string) (gjson.Result, bool) {
+	value, ok := in.members[name]
 	if !ok && in.known {
 		d.fault(in.pointer+"/"+name, "is missing")
 	}
-	return raw, ok
+	return value, ok
 }
 
 // text reads a string that is not empty; "" was reported.
 func (d *document) text(in object, name string) string {
-	raw, ok := d.value(in, name)
+	value, ok := d.value(in, name)
 	if !ok {
 		return ""
 	}
-	text, ok := stringOf(raw)
-	if !ok || text == "" {
+	if value.Type != gjson.String || value.Str == "" {
 		d.fault(in.pointer+"/"+name, "must be a string that is not empty")
 		return ""
 	}
-	return text
+	return value.Str
 }
 
 func (d *document) eventID(in object, name string) string {
@@ -183,11 +160,11 @@ func (d *document) orderID(in object, name string) sale.OrderID {
 // amount reads minor units: digits and nothing else, so that no reader can take
 // a fraction or an exponent for another sum.
 func (d *document) amount(in object, name string) int64 {
-	raw, ok := d.value(in, name)
+	value, ok := d.value(in, name)
 	if !ok {
 		return 0
 	}
-	amount, err := strconv.ParseUint(string(raw), 10, 63)
+	amount, err := strconv.ParseUint(value.Raw, 10, 63)
 	if err != nil || amount > sale.MaxAmount {
 		d.fault(in.pointer+"/"+name, fmt.Sprintf("must be an integer from 0 to %d", sale.MaxAmount))
 		return 0
@@ -210,17 +187,4 @@ func isCurrency(text string) bool {
 		}
 	}
 	return len(text) == 3
-}
-
-func isObject(raw json.RawMessage) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))
-}
-
-func stringOf(raw json.RawMessage) (string, bool) {
-	if !bytes.HasPrefix(raw, []byte(`"`)) {
-		return "", false
-	}
-	var text string
-	err := json.Unmarshal(raw, &text)
-	return text, err == nil
 }

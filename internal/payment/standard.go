@@ -54,11 +54,12 @@ func standardKind(eventType string) sale.PaymentKind {
 }
 
 func readStandard(id string, body []byte) (sale.PaymentEvent, error) {
-	if err := checkJSON(body); err != nil {
+	value, err := parse(body)
+	if err != nil {
 		return sale.PaymentEvent{}, err
 	}
 	var doc document
-	root := doc.object(body, "", "type", "data")
+	root := doc.object(value, "", "type", "data")
 	event := sale.PaymentEvent{
 		Provider: sale.ProviderStandard,
 		ID:       id,

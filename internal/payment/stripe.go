@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
@@ -68,11 +70,12 @@ func stripeDialect(eventType string) dialect {
 }
 
 func readStripe(body []byte) (sale.PaymentEvent, error) {
-	if err := checkJSON(body); err != nil {
+	value, err := parse(body)
+	if err != nil {
 		return sale.PaymentEvent{}, err
 	}
 	var doc document
-	root := doc.object(body, "", "id", "type", "data")
+	root := doc.object(value, "", "id", "type", "data")
 	other := sale.PaymentEvent{
 		Provider: sale.ProviderStripe,
 		ID:       doc.eventID(root, "id"),
@@ -105,16 +108,13 @@ func readStripe(body []byte) (sale.PaymentEvent, error) {
 // account is used for has none in its metadata, or one that is not of our form:
 // that is no fault, but not ours.
 func (d *document) stripeOrder(payment object) (sale.OrderID, bool) {
-	if !isObject(payment.members["metadata"]) {
+	if !payment.members["metadata"].IsObject() {
 		return sale.OrderID{}, false
 	}
 	metadata := d.member(payment, "metadata", "order_id")
-	text, ok := stringOf(metadata.members["order_id"])
-	if !ok {
-		return sale.OrderID{}, false
-	}
-	id, err := sale.ParseOrderID(text)
-	return id, err == nil
+	given := metadata.members["order_id"]
+	id, err := sale.ParseOrderID(given.Str)
+	return id, err == nil && given.Type == gjson.String
 }
 
 // stripeCurrency reads an ISO 4217 code, which Stripe writes in lower case.

@@ -32,7 +32,7 @@ type openLoad struct {
 	request func() []byte
 	poll    int // the epoll descriptor
 	conns   map[int32]*openConn
-	idle    []*openConn // longest first
+	idle    []*openConn // the latest to become so last
 	busy    int
 	sent    int64
 	own     load
@@ -126,8 +126,9 @@ func (o *openLoad) send() (due time.Time, more bool, err error) {
 		case len(o.idle) == 0:
 			return now.Add(backlogGrace), true, nil
 		}
-		conn := o.idle[0]
-		o.idle = o.idle[1:]
+		// The last used first, as the connection pools of HTTP clients do.
+		conn := o.idle[len(o.idle)-1]
+		o.idle = o.idle[:len(o.idle)-1]
 		o.busy++
 		o.sent++
 		conn.intended = due

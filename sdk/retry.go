@@ -35,21 +35,25 @@ const (
 // retrier sends a request again, with its key, when no answer came or one that says
 // that the same request may do better: nothing that a second try could do twice. A
 // refusal is an answer.
-type retrier struct{ next client.HttpRequestDoer }
+type retrier struct {
+	next   client.HttpRequestDoer
+	budget *budget
+}
 
 // Do is http.Client's. The last try's answer or error is the caller's; a pause that the
-// request's context would not outlive is not begun.
+// request's context would not outlive is not begun, nor one when the budget is spent.
 func (r *retrier) Do(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodPost && req.Header.Get(headerKey) == "" {
 		req.Header.Set(headerKey, keyFor(req))
 	}
+	r.budget.earn()
 	for try := 1; ; try++ {
 		resp, body, err := r.send(req)
 		if try == maxTries || !worthAnother(req, resp, body) {
 			return resp, err
 		}
 		pause, asked := pauseBefore(try, resp)
-		if !asked || !wait(req.Context(), pause) {
+		if !asked || !r.budget.spend() || !wait(req.Context(), pause) {
 			return resp, because(req.Context(), err)
 		}
 		again, rewindErr := rewound(req)

@@ -1,6 +1,7 @@
 // Package sdk is the generated client (gen/client) with what a backend needs around it:
 // an idempotency key on every request that changes something, a second try wherever that
-// is safe, connections enough for a crowd, and refusals as errors.
+// is safe, connections enough for a crowd, and refusals as errors. Further tries end when
+// more than a fifth of all requests need one for long: an outage does not become a storm.
 //
 //	api, err := sdk.New("https://shop.example.com")
 //	reply, err := api.CreateHoldWithResponse(ctx, nil, request)
@@ -40,7 +41,7 @@ func withTries(c *client.Client) error {
 	if c.Client == nil {
 		c.Client = &http.Client{Transport: transport(), CheckRedirect: stay}
 	}
-	c.Client = &retrier{next: c.Client}
+	c.Client = &retrier{next: c.Client, budget: newBudget()}
 	return nil
 }
 

@@ -206,6 +206,33 @@ func TestOnlyWhatMayDoBetterIsTriedAgainAsLongAsItIsWorthWaiting(t *testing.T) {
 	}
 }
 
+func TestALongOutageAddsNoMoreThanAFifthToTheLoad(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const requests, saved = 1000, 100
+		tries, status := 0, http.StatusServiceUnavailable
+		api := open(t, "http://shop.test", func(req *http.Request) (*http.Response, error) {
+			return saying(&tries, status, "", `{"code":"unavailable"}`)(req)
+		})
+		ask := func(times int) (tried int) {
+			before := tries
+			for range times {
+				_, err := api.GetProductWithResponse(t.Context(), "prod_", nil)
+				require.NoError(t, err)
+			}
+			return tries - before
+		}
+		assert.Equal(t, 4, ask(1), "a client begins with tries to spare")
+		assert.InDelta(t, requests+saved+requests/5, ask(requests), 4)
+		assert.InDelta(t, requests+requests/5, ask(requests), 1)
+
+		status = http.StatusNotFound
+		assert.Equal(t, requests, ask(requests))
+		status = http.StatusServiceUnavailable
+		assert.InDelta(t, requests+saved+requests/5, ask(requests), 1, "it has saved up no more than before")
+	})
+}
+
 func TestAChangeWithoutAKeyIsSentAgainOnlyWhenNothingWasDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

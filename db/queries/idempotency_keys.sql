@@ -16,8 +16,10 @@ FROM idempotency_keys AS old FORCE INDEX (PRIMARY)
 WHERE old.id IN (sqlc.slice('ids')) AND old.created_at <= sqlc.arg(before) AND idempotency_keys.created_at <= sqlc.arg(before);
 
 -- name: IdempotencyKeyExists :one
--- Waits for whoever is writing the key, then says whether this very record is there.
-SELECT COUNT(*) FROM idempotency_keys WHERE id = ? AND target = ? FOR SHARE;
+-- Waits for whoever is writing the key, then says whether this very record is there, made
+-- at this very instant: one that is too old to count is back when the transaction which
+-- deleted it did not take place, and may have the same target.
+SELECT COUNT(*) FROM idempotency_keys WHERE id = ? AND target = ? AND created_at = ? FOR SHARE;
 
 -- name: IdempotencyKeysThere :many
 -- Which of these keys had an effect within the last so many seconds.

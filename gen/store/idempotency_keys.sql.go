@@ -103,17 +103,20 @@ func (q *Queries) IdempotencyKeyAges(ctx context.Context, db DBTX, arg Idempoten
 }
 
 const IdempotencyKeyExists = `-- name: IdempotencyKeyExists :one
-SELECT COUNT(*) FROM idempotency_keys WHERE id = ? AND target = ? FOR SHARE
+SELECT COUNT(*) FROM idempotency_keys WHERE id = ? AND target = ? AND created_at = ? FOR SHARE
 `
 
 type IdempotencyKeyExistsParams struct {
-	ID     []byte
-	Target []byte
+	ID        []byte
+	Target    []byte
+	CreatedAt time.Time
 }
 
-// Waits for whoever is writing the key, then says whether this very record is there.
+// Waits for whoever is writing the key, then says whether this very record is there, made
+// at this very instant: one that is too old to count is back when the transaction which
+// deleted it did not take place, and may have the same target.
 func (q *Queries) IdempotencyKeyExists(ctx context.Context, db DBTX, arg IdempotencyKeyExistsParams) (int64, error) {
-	row := db.QueryRowContext(ctx, IdempotencyKeyExists, arg.ID, arg.Target)
+	row := db.QueryRowContext(ctx, IdempotencyKeyExists, arg.ID, arg.Target, arg.CreatedAt)
 	var count int64
 	err := row.Scan(&count)
 	return count, err

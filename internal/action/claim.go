@@ -130,10 +130,12 @@ func idsOf(marks []marked) [][]byte {
 // claimColumns is how many values one row of InsertIdempotencyKey takes.
 const claimColumns = 4
 
-// settle asks whether the transaction that wrote this mark took place.
-func (c claim) settle(q *store.Queries, target [claimBytes]byte) mysql.Settle {
+// settle asks whether the transaction that wrote this mark at made took place.
+func (c claim) settle(q *store.Queries, target [claimBytes]byte, made *time.Time) mysql.Settle {
 	return func(ctx context.Context, conn store.DBTX) (bool, error) {
-		n, err := q.IdempotencyKeyExists(ctx, conn, store.IdempotencyKeyExistsParams{ID: c.id[:], Target: target[:]})
+		n, err := q.IdempotencyKeyExists(ctx, conn, store.IdempotencyKeyExistsParams{
+			ID: c.id[:], Target: target[:], CreatedAt: *made,
+		})
 		return n > 0, err
 	}
 }

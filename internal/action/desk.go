@@ -84,7 +84,9 @@ func (d *desk) once(
 		return target, false, err
 	}
 	defer leave()
-	err = d.DB.Tx(ctx, c.settle(d.q, target), func(ctx context.Context, tx *mysql.Tx) error {
+	var at time.Time
+	err = d.DB.Tx(ctx, c.settle(d.q, target, &at), func(ctx context.Context, tx *mysql.Tx) error {
+		at = tx.Now
 		if err := c.write(ctx, d.q, tx, target); err != nil {
 			return err
 		}

@@ -138,3 +138,32 @@ func TestUpdateWhoseCommitWasNotAnsweredHasAnUnknownOutcome(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, time.Minute, updated.Product.HoldTTL)
 }
+
+func TestAKeyThatWasUsedADayAgoDoesNotVouchForALostCommit(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]struct {
+		commit    func(*testenv.CommitProxy)
+		happened  bool
+		available int64
+	}{
+		"that never arrived": {(*testenv.CommitProxy).CutNextCommit, false, 13},
+		"that took place":    {(*testenv.CommitProxy).CutNextCommitAnswer, true, 18},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setupDoubtful(t, false)
+			nightly := action.AdjustStockInput{Key: "nightly", ProductID: s.p.ID, Delta: 5, Reason: "found"}
+			_, err := s.AdjustStock.Do(s.ctx(), nightly)
+			require.NoError(t, err)
+			s.behind.exec("UPDATE idempotency_keys SET created_at = created_at - INTERVAL 25 HOUR")
+			lose.commit(s.proxy)
+			result, err := s.AdjustStock.Do(s.ctx(), nightly)
+			if lose.happened {
+				require.NoError(t, err)
+				assert.False(t, result.Replayed)
+			} else {
+				requireCode(t, err, sale.CodeUnavailable)
+			}
+			s.behind.requireUnits(s.p, lose.available, 1, 1, 0)
+		})
+	}
+}

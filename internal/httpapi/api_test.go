@@ -16,6 +16,7 @@ import (
 	"github.com/flashsale-api/flashsale/gen/server"
 	"github.com/flashsale-api/flashsale/internal/action"
 	"github.com/flashsale-api/flashsale/internal/payment"
+	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
 const testSecret = "whsec_dGhpcy1pcy1hLXNlY3JldC1vZi0zMi1ieXRlcy4uLi4="
@@ -26,11 +27,20 @@ type served struct {
 	status            int
 }
 
-type recordingMeter struct{ calls []served }
+type recordingMeter struct {
+	calls, refused []served
+	rejected       []sale.Code
+}
 
 func (m *recordingMeter) RequestServed(operation, method string, status int, _ time.Duration) {
 	m.calls = append(m.calls, served{operation, method, status})
 }
+
+func (m *recordingMeter) RequestRefused(operation, method string, status int) {
+	m.refused = append(m.refused, served{operation, method, status})
+}
+
+func (m *recordingMeter) HoldRejected(code sale.Code) { m.rejected = append(m.rejected, code) }
 
 // testConfig has no actions: what it serves must be refused before them, or
 // need none.

@@ -21,26 +21,60 @@ const (
 	holdsOperation = "createHold"
 )
 
+// places are where requests for holds are served, a bounded number. A request takes its
+// place when all of it has come and is found right: one whose body comes slowly, or not at
+// all, keeps nobody else out.
+type places struct{ taken atomic.Int64 }
+
+// full says that nobody else is let in.
+func (p *places) full() bool { return p.taken.Load() >= maxHoldsInside }
+
+// take is false when there is no place.
+func (p *places) take() bool {
+	if p.taken.Add(1) <= maxHoldsInside {
+		return true
+	}
+	p.leave()
+	return false
+}
+
+func (p *places) leave() { p.taken.Add(-1) }
+
+// letIn gives a request for a hold its place. Of those that came in together while the door
+// was not full, some may find it full here.
+func (h *handlers) letIn(places *places) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if !places.take() {
+				h.Meter.HoldRejected(sale.CodeOverloaded)
+				return overcrowded()
+			}
+			defer places.leave()
+			return next(c)
+		}
+	}
+}
+
 // Door lets a bounded crowd in to the API. Who finds it full is told so before anything
 // of the request is read, at the least cost: with prepared bytes and without a log line,
 // on connections of Listener even before net/http sees it.
 type Door struct {
+	*places
 	next     http.Handler
 	meter    Meter
 	draining func() bool
-	inside   atomic.Int64
 	problem  preparedProblem
 	head     []byte    // of a refusal on the wire, up to its request's id
 	buffers  sync.Pool // of *[]byte, for refusals on the wire
 }
 
-func newDoor(next http.Handler, cfg Config, kind problemKind) (*Door, error) {
+func newDoor(next http.Handler, places *places, cfg Config, kind problemKind) (*Door, error) {
 	problem, err := prepareProblem(overcrowded(), kind)
 	if err != nil {
 		return nil, err
 	}
 	return &Door{
-		next: next, meter: cfg.Meter, draining: cfg.Draining, problem: problem, head: wireHead(),
+		places: places, next: next, meter: cfg.Meter, draining: cfg.Draining, problem: problem, head: wireHead(),
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}, nil
 }
@@ -54,12 +88,7 @@ func overcrowded() *sale.Error {
 
 // ServeHTTP serves the request or refuses it at the door.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost || r.URL.Path != holdsPath {
-		d.next.ServeHTTP(w, r)
-		return
-	}
-	defer d.inside.Add(-1)
-	if d.inside.Add(1) > maxHoldsInside {
+	if r.Method == http.MethodPost && r.URL.Path == holdsPath && d.full() {
 		d.refuse(w, r)
 		return
 	}
@@ -79,11 +108,14 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request) {
 	// needs none.
 	body, _ := d.problem.answer(id)
 	_, _ = w.Write(body) //nolint:gosec // JSON, in which the id is encoded
-	d.meter.RequestServed(holdsOperation, http.MethodPost, http.StatusServiceUnavailable, 0)
+	d.count()
 }
 
-// full says that nobody else is let in.
-func (d *Door) full() bool { return d.inside.Load() >= maxHoldsInside }
+// count counts a refusal.
+func (d *Door) count() {
+	d.meter.RequestRefused(holdsOperation, http.MethodPost, http.StatusServiceUnavailable)
+	d.meter.HoldRejected(sale.CodeOverloaded)
+}
 
 // requestID is the id that a request has given, or a new one.
 func requestID(given string) string {

@@ -1,12 +1,17 @@
 package httpapi
 
 import (
+	"context"
+	"io"
 	"net/http"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/flashsale-api/flashsale/gen/server"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
@@ -14,9 +19,9 @@ import (
 func crowded(t *testing.T, next http.Handler) (*Door, *recordingMeter) {
 	t.Helper()
 	meter := &recordingMeter{}
-	d, err := newDoor(next, Config{Meter: meter, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
+	d, err := newDoor(next, &places{}, Config{Meter: meter, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
 	require.NoError(t, err)
-	d.inside.Store(maxHoldsInside)
+	d.taken.Store(maxHoldsInside)
 	return d, meter
 }
 
@@ -29,8 +34,9 @@ func TestFullDoorRefusesHoldsWithAProblemOfTheContract(t *testing.T) {
 	assert.Equal(t, "mine", w.Header().Get("X-Request-Id"))
 	assert.JSONEq(t, `{"type":"/problems/overloaded","title":"`+problemKinds()[sale.CodeOverloaded].title+`","status":503,
 		"code":"overloaded","instance":"mine","detail":"`+overcrowded().Detail+`"}`, w.Body.String())
-	assert.Equal(t, []served{{holdsOperation, http.MethodPost, http.StatusServiceUnavailable}}, meter.calls)
-	assert.Equal(t, int64(maxHoldsInside), d.inside.Load(), "who was refused is not inside")
+	assert.Equal(t, []served{{holdsOperation, http.MethodPost, http.StatusServiceUnavailable}}, meter.refused)
+	assert.Equal(t, []sale.Code{sale.CodeOverloaded}, meter.rejected)
+	assert.Empty(t, meter.calls, "what takes no time has no duration")
 }
 
 func TestFullDoorRepeatsAnyRequestIDWithinJSON(t *testing.T) {
@@ -51,9 +57,96 @@ func TestFullDoorLetsEverythingElsePass(t *testing.T) {
 	}
 }
 
-func TestDoorOpensWhenSomebodyLeaves(t *testing.T) {
-	d, _ := crowded(t, http.NotFoundHandler())
-	d.inside.Add(-1)
-	assert.Equal(t, http.StatusNotFound, serve(d, request(t, http.MethodPost, holdsPath, "")).Code)
-	assert.Equal(t, int64(maxHoldsInside-1), d.inside.Load())
+// waitingRoom serves holds once it is told to, and says when one has come.
+type waitingRoom struct {
+	server.StrictServerInterface
+	come  chan struct{}
+	serve chan struct{}
+}
+
+func (r *waitingRoom) CreateHold(context.Context, server.CreateHoldRequestObject) (server.CreateHoldResponseObject, error) {
+	r.come <- struct{}{}
+	<-r.serve
+	return nil, sale.Fail(sale.CodeSoldOut, "")
+}
+
+// besieged is the whole API before a waiting room.
+func besieged(t *testing.T) (*Door, *waitingRoom) {
+	t.Helper()
+	room := &waitingRoom{come: make(chan struct{}), serve: make(chan struct{})}
+	cfg := testConfig(t)
+	cfg.Operations, cfg.Meter = room, countingMeter{}
+	door, err := New(cfg)
+	require.NoError(t, err)
+	return door, room
+}
+
+func holdRequest(t *testing.T) *http.Request {
+	t.Helper()
+	const wish = `{"customer_id":"ann","lines":[{"product_id":"prod_01kjma0fm0ek0tz2p1tewg37hq","quantity":1}]}`
+	return request(t, http.MethodPost, holdsPath, wish, "Content-Type", "application/json")
+}
+
+func TestDoorIsFullOfThoseWhoAreServedAndOpensWhenTheyLeave(t *testing.T) {
+	door, room := besieged(t)
+	var crowd sync.WaitGroup
+	for range maxHoldsInside {
+		crowd.Go(func() { assert.Equal(t, http.StatusConflict, serve(door, holdRequest(t)).Code) })
+		<-room.come
+	}
+	requireProblem(t, serve(door, holdRequest(t)), http.StatusServiceUnavailable, "overloaded")
+	room.serve <- struct{}{}
+	require.Eventually(t, func() bool { return !door.full() }, time.Minute, time.Millisecond)
+	crowd.Go(func() { assert.Equal(t, http.StatusConflict, serve(door, holdRequest(t)).Code) })
+	<-room.come
+	close(room.serve)
+	crowd.Wait()
+	assert.Zero(t, door.taken.Load())
+}
+
+// slowBody says when it is read, and ends when it is told to.
+type slowBody struct {
+	begun, end chan struct{}
+	err        error
+}
+
+func newSlowBody(err error) *slowBody {
+	return &slowBody{make(chan struct{}), make(chan struct{}), err}
+}
+
+func (b *slowBody) Read([]byte) (int, error) {
+	b.begun <- struct{}{}
+	<-b.end
+	return 0, b.err
+}
+
+func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
+	door, room := besieged(t)
+	body := newSlowBody(io.ErrUnexpectedEOF)
+	var crowd sync.WaitGroup
+	for range maxHoldsInside + 1 {
+		slow := holdRequest(t)
+		slow.Body = io.NopCloser(body)
+		crowd.Go(func() { assert.Equal(t, http.StatusBadRequest, serve(door, slow).Code) })
+		<-body.begun
+	}
+	crowd.Go(func() { assert.Equal(t, http.StatusConflict, serve(door, holdRequest(t)).Code) })
+	<-room.come
+	close(room.serve)
+	close(body.end)
+	crowd.Wait()
+}
+
+func TestWhoComesInTogetherBeforeADoorThatFillsIsRefusedInside(t *testing.T) {
+	door, _ := besieged(t)
+	body := newSlowBody(io.EOF)
+	late := holdRequest(t)
+	late.Body = io.NopCloser(io.MultiReader(body, late.Body))
+	var crowd sync.WaitGroup
+	crowd.Go(func() { assert.Equal(t, http.StatusServiceUnavailable, serve(door, late).Code) })
+	<-body.begun
+	door.taken.Store(maxHoldsInside)
+	close(body.end)
+	crowd.Wait()
+	assert.Equal(t, int64(maxHoldsInside), door.taken.Load(), "who was refused has no place")
 }

@@ -30,6 +30,11 @@ type Meter interface {
 	// a client that went away.
 	// duration is that of the whole answer; for a stream, up to its beginning.
 	RequestServed(operation, method string, status int, duration time.Duration)
+	// RequestRefused is called in its place for a request that was refused unread: it
+	// took no time, and would make the others look fast.
+	RequestRefused(operation, method string, status int)
+	// HoldRejected tells of a hold that no action has seen.
+	HoldRejected(code sale.Code)
 }
 
 // Readiness is whether the process can serve requests, and what of. The words
@@ -112,12 +117,13 @@ func New(cfg Config) (*Door, error) {
 		return nil, err
 	}
 	h := &handlers{Config: cfg, problems: problemKinds(), encoded: newEncodedProducts()}
-	return newDoor(h.route(operations, pages), cfg, h.problems[sale.CodeOverloaded])
+	places := &places{}
+	return newDoor(h.route(operations, pages, places), places, cfg, h.problems[sale.CodeOverloaded])
 }
 
 // route wires Echo. An operation's checks are attached to its route, so none is
 // looked up while a request waits.
-func (h *handlers) route(operations []*operation, pages pages) *echo.Echo {
+func (h *handlers) route(operations []*operation, pages pages, places *places) *echo.Echo {
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Binder = validatedBinder{}
@@ -128,6 +134,7 @@ func (h *handlers) route(operations []*operation, pages pages) *echo.Echo {
 	for _, op := range operations {
 		checks[op.id] = []echo.MiddlewareFunc{op.check}
 	}
+	checks[holdsOperation] = append(checks[holdsOperation], h.letIn(places))
 	router := headRouter{e}
 	var served server.StrictServerInterface = h
 	if h.Operations != nil {

@@ -132,7 +132,7 @@ func (d *Door) refuseOn(conn net.Conn, head requestHead) error {
 	answer = strconv.AppendInt(append(answer, "\r\nContent-Length: "...), int64(len(body)), 10)
 	answer = append(append(answer, endOfHead...), body...)
 	*buffer = answer
-	d.meter.RequestServed(holdsOperation, http.MethodPost, http.StatusServiceUnavailable, 0)
+	d.count()
 	_, err := conn.Write(answer)
 	return err //nolint:wrapcheck // net/http looks at it
 }

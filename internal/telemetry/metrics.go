@@ -128,6 +128,11 @@ func (m *Metrics) RequestServed(operation, method string, status int, duration t
 	m.durations.WithLabelValues(operation).Observe(duration.Seconds())
 }
 
+// RequestRefused counts a request that was refused unread, without a duration.
+func (m *Metrics) RequestRefused(operation, method string, status int) {
+	m.requests.WithLabelValues(operation, method, strconv.Itoa(status)).Inc()
+}
+
 // TrackInFlight counts the requests that are inside of next.
 func (m *Metrics) TrackInFlight(next http.Handler) http.Handler {
 	return promhttp.InstrumentHandlerInFlight(m.inFlight, next)

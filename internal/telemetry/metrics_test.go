@@ -90,7 +90,9 @@ func TestRequestsAreCountedAndTimed(t *testing.T) {
 	metrics := telemetry.NewMetrics()
 	metrics.RequestServed("createHold", http.MethodPost, http.StatusCreated, 3*time.Millisecond)
 	metrics.RequestServed("createHold", http.MethodPost, http.StatusConflict, 30*time.Millisecond)
+	metrics.RequestRefused("createHold", http.MethodPost, http.StatusServiceUnavailable)
 	assertSeries(t, metrics,
+		`flashsale_http_requests_total{method="POST",operation="createHold",status="503"} 1`,
 		`flashsale_http_requests_total{method="POST",operation="createHold",status="201"} 1`,
 		`flashsale_http_requests_total{method="POST",operation="createHold",status="409"} 1`,
 		`flashsale_http_request_duration_seconds_bucket{operation="createHold",le="0.0005"} 0`,

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxBatch bounds one batch: its statements stay below the 256 KiB at which the
-	// driver starts to reallocate, and more rows would gain little.
+	// maxBatch bounds one batch: with usual ids its statements stay below the 256 KiB at
+	// which the driver starts to reallocate, and more rows would gain little.
 	maxBatch = 512
 	// maxFlying bounds the batches of one lane that are under way: one that has the
 	// common row, and one that is ready to follow.
@@ -115,6 +115,8 @@ func (l *Lanes[K, J]) Do(ctx context.Context, key K, job J) error {
 		case err := <-ticket.done:
 			return err
 		case <-ctx.Done():
+			// The place is free for one who still waits.
+			l.withdraw(key, ticket)
 			return ctx.Err()
 		case <-timer.C:
 			// Once its batch has started, its end is worth waiting for.

@@ -208,6 +208,32 @@ func TestJobWhoseOwnerLeftIsNotDone(t *testing.T) {
 	})
 }
 
+func TestThoseWhoLeftTakeNoPlaceInTheQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall()
+		first := h.send(t.Context(), 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range maxQueue {
+			h.send(ctx, 1)
+		}
+		cancel()
+		synctest.Wait()
+		var crowd []<-chan error
+		for range maxBatch {
+			crowd = append(crowd, h.send(t.Context(), 2))
+		}
+		h.release <- nil
+		require.NoError(t, <-first)
+		h.release <- nil
+		for _, answer := range crowd {
+			require.NoError(t, <-answer)
+		}
+		h.requireIdle(t)
+		assert.Equal(t, []int{1, maxBatch}, h.gauge.batches)
+	})
+}
+
 func TestNextBatchStartsBesideTheFirstWhenThatSaysSo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// maxBackoff bounds the wait after failures, before jitter.
-	maxBackoff = 30 * time.Second
+	// maxBackoff bounds the wait after failures, before jitter. One product that cannot be
+	// swept makes a sweep fail, and the others are not to wait long for that.
+	maxBackoff = 5 * time.Second
 	// jitterShare is the part of a wait that chance may add to it, one in so
 	// many, so that replicas that started together spread.
 	jitterShare = 10
@@ -39,7 +40,7 @@ func NewLoop(cfg Config) *Loop { return &Loop{cfg: cfg} }
 
 // Run does the loop's work at once and then again and again, at its interval and
 // up to a tenth more. While the work fails, and a panic is a failure, the wait
-// doubles up to 30 s (or the interval, if that is longer); one success ends
+// doubles up to 5 s (or the interval, if that is longer); one success ends
 // that. It returns nil when ctx has ended and the work that was going on, which
 // has the same ctx, returned. An interval that is not positive is an error.
 func (l *Loop) Run(ctx context.Context) error {

@@ -131,7 +131,7 @@ func TestALoopBacksOffWhileItFailsAndRecoversAtOnce(t *testing.T) {
 			}
 			return nil
 		})
-		waits := []time.Duration{2, 4, 8, 16, 30, 30, 30, 30, 1, 1}
+		waits := []time.Duration{2, 4, 5, 5, 5, 5, 5, 5, 1, 1}
 		for i, wait := range waits {
 			requireSpread(t, wait*time.Second, tr.gaps()[i])
 		}

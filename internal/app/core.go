@@ -35,13 +35,14 @@ type Core struct {
 // Open wires a Core. It needs no server to be up: pools connect when they are
 // used. The error says which part of the configuration is wrong.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Core, error) {
+	metrics := telemetry.NewMetrics()
 	db, err := mysql.Open(mysql.Config{
 		DSN: cfg.MySQLDSN, Connections: cfg.MySQLConnections, Timeout: cfg.OperationTimeout, Log: log,
+		Committed: metrics.Committed,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the MySQL pool: %w", err)
 	}
-	metrics := telemetry.NewMetrics()
 	products, err := cache.Open(ctx, cache.Config{RedisURL: cfg.RedisURL, Prefix: "flashsale:", Log: log, Meter: metrics})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the cache: %w", err), db.Close())

@@ -59,6 +59,8 @@ type Config struct {
 	// Timeout is how long an operation may take up to its COMMIT; 0: DefaultTimeout.
 	Timeout time.Duration
 	Log     *slog.Logger
+	// Committed is told how long the server took for a COMMIT; nil: nobody is.
+	Committed func(took time.Duration)
 }
 
 // DB is a pool of connections to one MySQL database.
@@ -67,6 +69,7 @@ type DB struct {
 	patient *sql.DB
 	proof   *sql.DB // one connection that is never busy, to ask whether the server answers
 	log     *slog.Logger
+	told    func(commitTook time.Duration)
 	doubt   doubt
 	space   space
 
@@ -86,12 +89,16 @@ func Open(cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Committed == nil {
+		cfg.Committed = func(time.Duration) {}
+	}
 	patient.Params["max_execution_time"] = strconv.FormatInt(patientTimeout.Milliseconds(), 10)
 	return &DB{
 		pool:     pool(quick, cmp.Or(cfg.Connections, defaultConnections)),
 		patient:  pool(patient, patientConnections),
 		proof:    pool(quick, 1),
 		log:      cfg.Log,
+		told:     cfg.Committed,
 		doubt:    doubt{limit: deadlines.proof},
 		space:    space{pause: deadlines.room},
 		timeouts: deadlines,

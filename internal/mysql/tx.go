@@ -146,7 +146,11 @@ func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, connectio
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("before the commit: %w", err)
 	}
+	began := time.Now()
 	err := answered(tx.Commit, start.Add(db.timeouts.commit))
+	if err == nil {
+		db.told(time.Since(began))
+	}
 	if err == nil || IsContention(err) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}

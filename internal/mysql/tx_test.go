@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -50,6 +51,27 @@ func TestErrorOfTheWorkUndoesItAndComesBackAsItIs(t *testing.T) {
 		require.Equal(t, cause, err)
 	}
 	assert.Zero(t, value(t, db, 1))
+}
+
+func TestEachCommitThatTookPlaceIsTimedAndNothingElse(t *testing.T) {
+	_, dsn := counters(t)
+	commits := 0
+	db, err := mysql.Open(mysql.Config{
+		DSN: dsn, Connections: 1, Timeout: testenv.Timeout, Log: slog.New(slog.DiscardHandler),
+		Committed: func(took time.Duration) {
+			assert.Positive(t, took)
+			commits++
+		},
+	})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	failed := errors.New("unforeseen")
+	require.ErrorIs(t, db.Tx(t.Context(), nil, func(context.Context, *mysql.Tx) error { return failed }), failed)
+	assert.Zero(t, commits)
+	for range 2 {
+		require.NoError(t, db.Tx(t.Context(), nil, incrementOne))
+	}
+	assert.Equal(t, 2, commits)
 }
 
 func TestCallerWhoGoesAwayDoesNotEndATransactionOrARead(t *testing.T) {

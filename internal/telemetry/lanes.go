@@ -11,6 +11,7 @@ type lanes struct {
 	size       prometheus.Histogram
 	waited     prometheus.Histogram
 	took       prometheus.Histogram
+	committed  prometheus.Histogram
 	waiting    prometheus.Gauge
 	overloaded prometheus.Counter
 }
@@ -30,6 +31,8 @@ func newLanes(r *prometheus.Registry) lanes {
 			prometheus.ExponentialBuckets(1, 2, 10)),
 		waited: histogram("lane_wait_seconds", "How long the oldest request of a batch had waited.", times),
 		took:   histogram("lane_batch_duration_seconds", "How long a batch took, its commit included.", times),
+		committed: histogram("commit_duration_seconds",
+			"How long MySQL took for a COMMIT, which waits for its disk.", times),
 		waiting: gauge(r, "lane_waiting_requests",
 			"Requests that wait in lanes for their batch."),
 		overloaded: counter(r, "lane_overloaded_total", "Requests that were sent away, since a lane was full or slow."),
@@ -44,6 +47,9 @@ func (m *Metrics) BatchStarted(size int, waited time.Duration) {
 
 // BatchEnded notes how long a batch took.
 func (m *Metrics) BatchEnded(took time.Duration) { m.lanes.took.Observe(took.Seconds()) }
+
+// Committed notes how long MySQL took for a COMMIT.
+func (m *Metrics) Committed(took time.Duration) { m.lanes.committed.Observe(took.Seconds()) }
 
 // QueueChanged notes that more or fewer requests wait.
 func (m *Metrics) QueueChanged(by int) { m.lanes.waiting.Add(float64(by)) }

@@ -102,6 +102,15 @@ func TestRequestsAreCountedAndTimed(t *testing.T) {
 	)
 }
 
+func TestCommitsAreTimed(t *testing.T) {
+	metrics := telemetry.NewMetrics()
+	metrics.Committed(3 * time.Millisecond)
+	assertSeries(t, metrics,
+		`flashsale_commit_duration_seconds_bucket{le="0.002"} 0`,
+		`flashsale_commit_duration_seconds_bucket{le="0.004"} 1`,
+	)
+}
+
 func TestRequestsInFlightAreThoseInside(t *testing.T) {
 	metrics := telemetry.NewMetrics()
 	entered, leave, left := make(chan struct{}), make(chan struct{}), make(chan struct{})

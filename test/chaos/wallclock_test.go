@@ -58,6 +58,7 @@ func wallClock() map[string]string {
 		"internal/mysql/space.go note":                       measures,
 		"internal/mysql/tx.go Tx":                            measures,
 		"internal/mysql/tx.go answered":                      measures,
+		"internal/mysql/tx.go commit":                        measures,
 		"internal/sale/ids.go newUUIDv7":                     names,
 		"internal/stress/load.go do":                         measures,
 		"internal/stress/load.go request":                    measures,

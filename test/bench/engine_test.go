@@ -323,8 +323,12 @@ func (e *engine) holdsOf(ctx context.Context, name string, product sale.ProductI
 	return m, nil
 }
 
-// numberBatch is the mean size of a batch.
-const numberBatch = "requests per batch"
+const (
+	// numberBatch is the mean size of a batch.
+	numberBatch = "requests per batch"
+	// numberUnsent is what share of an open load's offer was not made.
+	numberUnsent = "unsent share"
+)
 
 // batches are what a service's lanes have done so far.
 type batches struct{ count, requests, seconds float64 }
@@ -535,7 +539,7 @@ func (e *engine) overload(ctx context.Context, rate float64) (*measure, error) {
 	m.Numbers = map[string]float64{
 		"offered a second": rate,
 		"refused a second": l.perSecond(http.StatusServiceUnavailable),
-		"unsent":           float64(l.unsent),
+		numberUnsent:       l.unsent,
 		"memory MiB":       peakMemory(plan.pids.server),
 	}
 	e.batches(e.processes["coalesced"]).since(before).tell(m)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -131,7 +132,7 @@ type load struct {
 	all       map[int]int
 	took      time.Duration   // the window
 	waits     []time.Duration // of the successes, ascending, from the intended send
-	unsent    int64           // of an open load: due, but not sent until its end
+	unsent    float64         // of an open load: the share that was due, but not sent until its end
 	lastGood  time.Duration   // when the last success came
 	latest    time.Duration   // the longest wait for any answer, from the intended send
 	processor usage
@@ -190,7 +191,7 @@ func (p *plan) runOpen() (_ *load, err error) {
 			r.add(&o.own)
 		})
 	})
-	sum.unsent = max(int64(p.rate*(p.warm+p.window).Seconds())-o.sent, 0)
+	sum.unsent = max(1-float64(o.sent)/math.Floor(p.rate*(p.warm+p.window).Seconds()), 0)
 	return sum, err
 }
 

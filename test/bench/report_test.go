@@ -178,6 +178,7 @@ func (r *report) list() []figure {
 		{name: "the same: p99 of the accepted, ms", goal: "≤ 250", value: func(_, _, p99 of) float64 { return p99(nameOverNaive) }},
 		{name: "2 × its own peak offered: goodput / peak", goal: "≥ 0.9", more: goodput(nameOverOwn)},
 		{name: "the same: p99 of the accepted, ms", goal: "≤ 250", value: func(_, _, p99 of) float64 { return p99(nameOverOwn) }},
+		{name: "the same: of the offer, what was never sent", goal: "0", more: numberOf(nameOverOwn, numberUnsent)},
 		{name: "the same: memory of the server at most, MiB", goal: "bounded", more: numberOf(nameOverOwn, "memory MiB")},
 		{name: "database slowed to a tenth: answers other than 201 and 503", goal: "0", more: numberOf(nameSlow, numberStrange)},
 		{name: "the same: the latest answer, ms", goal: "≤ 2,000", more: numberOf(nameSlow, numberLatest)},

@@ -163,7 +163,7 @@ func (e *engine) slowed(ctx context.Context) (*measure, error) {
 	m.Numbers = map[string]float64{
 		"offered a second": offer,
 		"refused a second": l.perSecond(http.StatusServiceUnavailable),
-		"unsent":           float64(l.unsent),
+		numberUnsent:       l.unsent,
 		"naive a second":   naive.perSecond(http.StatusCreated),
 		numberLatest:       float64(l.latest.Microseconds()) / 1000,
 		numberStrange:      float64(l.answers() - l.all[http.StatusCreated] - l.all[http.StatusServiceUnavailable]),

@@ -32,8 +32,16 @@ type Meter interface {
 	StockRestored(reason sale.ReturnReason, lines, units int64)
 	DeliveryAttempted(result sale.AttemptResult)
 	EndpointsSurveyed(pending int64, oldest time.Duration, disabled int64)
-	lane.Meter
+	// Lane is the meter of the lanes of one kind of request.
+	Lane(kind string) lane.Meter
 }
+
+// The kinds of requests that have lanes.
+const (
+	LaneHolds    = "holds"
+	LaneOrders   = "orders"
+	LanePayments = "payments"
+)
 
 // Sender sends events to endpoints. It has no part in any transaction.
 type Sender interface {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/testenv"
 )
@@ -32,6 +33,7 @@ type queue struct {
 	begun   int
 }
 
+func (q *queue) Lane(string) lane.Meter          { return q }
 func (q *queue) QueueChanged(by int)             { q.change(by, 0) }
 func (q *queue) BatchStarted(int, time.Duration) { q.change(0, 1) }
 

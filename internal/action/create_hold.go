@@ -27,7 +27,7 @@ type CreateHold struct {
 
 func newCreateHold(d *desk) *CreateHold {
 	a := &CreateHold{desk: d}
-	a.lanes = lane.NewLanes(a.serveBatch, d.Meter, d.patience(forBatch))
+	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LaneHolds), d.patience(forBatch))
 	return a
 }
 

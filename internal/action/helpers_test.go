@@ -17,6 +17,7 @@ import (
 	"github.com/flashsale-api/flashsale/gen/store"
 	"github.com/flashsale-api/flashsale/internal/action"
 	"github.com/flashsale-api/flashsale/internal/cache"
+	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/testenv"
@@ -453,6 +454,8 @@ func (m *meter) DeliveryAttempted(result sale.AttemptResult) {
 }
 
 func (m *meter) EndpointsSurveyed(int64, time.Duration, int64) {}
+
+func (m *meter) Lane(string) lane.Meter { return m }
 
 func (m *meter) BatchStarted(int, time.Duration) {}
 func (m *meter) BatchEnded(time.Duration)        {}

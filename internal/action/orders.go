@@ -29,7 +29,7 @@ type CreateOrder struct {
 
 func newCreateOrder(d *desk) *CreateOrder {
 	a := &CreateOrder{desk: d}
-	a.lanes = lane.NewLanes(a.serveBatch, d.Meter, d.patience(forBatch))
+	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LaneOrders), d.patience(forBatch))
 	return a
 }
 

@@ -34,7 +34,7 @@ type ProcessPayment struct {
 
 func newProcessPayment(d *desk) *ProcessPayment {
 	a := &ProcessPayment{desk: d}
-	a.lanes = lane.NewLanes(a.serveBatch, d.Meter, d.patience(forBatch))
+	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LanePayments), d.patience(forBatch))
 	return a
 }
 

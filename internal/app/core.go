@@ -12,6 +12,7 @@ import (
 	"github.com/flashsale-api/flashsale/internal/action"
 	"github.com/flashsale-api/flashsale/internal/cache"
 	"github.com/flashsale-api/flashsale/internal/httpapi"
+	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/telemetry"
@@ -20,6 +21,12 @@ import (
 
 // readyTimeout bounds what a readiness probe waits for MySQL.
 const readyTimeout = time.Second
+
+// meter is the metrics as actions see them.
+type meter struct{ *telemetry.Metrics }
+
+// Lane is the meter of the lanes of one kind of request.
+func (m meter) Lane(kind string) lane.Meter { return m.Metrics.Lane(kind) }
 
 // Core is the actions and what they stand on, without anything that listens or
 // loops: all that a command needs.
@@ -49,7 +56,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Core, error) {
 	}
 	sender := webhook.NewSender(webhook.Config{AllowPrivate: cfg.WebhookAllowPrivate, Log: log})
 	kit := action.Kit{
-		DB: db, Cache: products, Meter: metrics, Sender: sender, Log: log, LatePayment: cfg.LatePayment, Coalesce: cfg.Coalesce,
+		DB: db, Cache: products, Meter: meter{metrics}, Sender: sender, Log: log, LatePayment: cfg.LatePayment, Coalesce: cfg.Coalesce,
 	}
 	return &Core{Actions: action.New(kit), DB: db, cache: products, metrics: metrics, sender: sender}, nil
 }

@@ -25,6 +25,7 @@ func readFile(t *testing.T, name ...string) string {
 func TestAlertsAskForMetricsAndRunbookSectionsThatExist(t *testing.T) {
 	metrics := telemetry.NewMetrics()
 	metrics.WatchAudits()
+	metrics.Lane("orders")
 	metrics.RequestServed("getProduct", http.MethodGet, http.StatusOK, time.Millisecond)
 	scraped := scrape(t, metrics)
 	alerts, runbook := readFile(t, "deploy", "alerts.yaml"), strings.ToLower(readFile(t, "docs", "runbook.md"))

@@ -102,6 +102,25 @@ func TestRequestsAreCountedAndTimed(t *testing.T) {
 	)
 }
 
+func TestLanesAreCountedByKind(t *testing.T) {
+	metrics := telemetry.NewMetrics()
+	holds := metrics.Lane("holds")
+	metrics.Lane("orders")
+	holds.QueueChanged(3)
+	holds.BatchStarted(2, 3*time.Millisecond)
+	holds.BatchEnded(time.Millisecond)
+	holds.QueueChanged(-2)
+	holds.Overloaded()
+	assertSeries(t, metrics,
+		`flashsale_lane_waiting_requests{lane="holds"} 1`,
+		`flashsale_lane_batch_size_sum{lane="holds"} 2`,
+		`flashsale_lane_wait_seconds_bucket{lane="holds",le="0.004"} 1`,
+		`flashsale_lane_batch_duration_seconds_bucket{lane="holds",le="0.0005"} 0`,
+		`flashsale_lane_overloaded_total{lane="holds"} 1`,
+		`flashsale_lane_overloaded_total{lane="orders"} 0`,
+	)
+}
+
 func TestCommitsAreTimed(t *testing.T) {
 	metrics := telemetry.NewMetrics()
 	metrics.Committed(3 * time.Millisecond)

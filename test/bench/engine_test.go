@@ -336,9 +336,9 @@ type batches struct{ count, requests, seconds float64 }
 func (e *engine) batches(p *process) batches {
 	e.b.Helper()
 	return batches{
-		count:    e.metric(p, "flashsale_lane_batch_size_count"),
-		requests: e.metric(p, "flashsale_lane_batch_size_sum"),
-		seconds:  e.metric(p, "flashsale_lane_batch_duration_seconds_sum"),
+		count:    e.metric(p, `flashsale_lane_batch_size_count{lane="holds"}`),
+		requests: e.metric(p, `flashsale_lane_batch_size_sum{lane="holds"}`),
+		seconds:  e.metric(p, `flashsale_lane_batch_duration_seconds_sum{lane="holds"}`),
 	}
 }
 
@@ -598,7 +598,7 @@ func (e *engine) measureWaiting() float64 {
 	}
 	const mostly = 0.95 * waiters
 	deadline := time.Now().Add(startLimit)
-	for e.metric(p, "flashsale_lane_waiting_requests") < mostly && time.Now().Before(deadline) {
+	for e.metric(p, `flashsale_lane_waiting_requests{lane="holds"}`) < mostly && time.Now().Before(deadline) {
 		time.Sleep(pollPause)
 	}
 	after := e.memory(p)

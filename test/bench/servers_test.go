@@ -123,7 +123,7 @@ func (e *engine) metric(p *process, name string) float64 {
 	var text bytes.Buffer
 	_, err := e.get("http://"+p.admin+"/metrics", &text)
 	require.NoError(e.b, err)
-	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(text.Bytes())
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindSubmatch(text.Bytes())
 	require.NotNil(e.b, found, "there is no metric %s", name)
 	return number(string(found[1]))
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -300,7 +301,7 @@ func (r *reader) requireSet(names []string) {
 func (r *reader) refuseUnknown() {
 	var unknown []string
 	for name := range r.values {
-		if !r.known[name] && !strings.HasPrefix(name, envTestPrefix) {
+		if !r.known[name] && !strings.HasPrefix(name, envTestPrefix) && !isServiceLink(name, r.values[name]) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -308,4 +309,15 @@ func (r *reader) refuseUnknown() {
 	for _, name := range unknown {
 		r.fault(name, "there is no such setting")
 	}
+}
+
+// serviceLink has the names by which Kubernetes tells every container of a Service whose
+// own name begins with flashsale, but for NAME_PORT.
+var serviceLink = regexp.MustCompile(
+	`^FLASHSALE(_[A-Z0-9_]*[A-Z0-9])?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]*[A-Z0-9])?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+
+// isServiceLink says whether Kubernetes set a variable, not a person. Its NAME_PORT is a
+// URL; a number there is a slip of the pen.
+func isServiceLink(name, value string) bool {
+	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
 }

@@ -164,6 +164,52 @@ func TestTheTestsOwnVariablesAreNoFault(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestLinksThatKubernetesSetsAreNoSettings(t *testing.T) {
+	t.Parallel()
+	const unknown = "there is no such setting"
+	tests := map[string]string{
+		"FLASHSALE_SERVICE_HOST=10.96.0.7":              "",
+		"FLASHSALE_SERVICE_PORT=8080":                   "",
+		"FLASHSALE_SERVICE_PORT_HTTP_ADMIN=9090":        "",
+		"FLASHSALE_PORT=tcp://10.96.0.7:8080":           "",
+		"FLASHSALE_PORT_8080_TCP=tcp://10.96.0.7:8080":  "",
+		"FLASHSALE_PORT_8080_TCP_PROTO=tcp":             "",
+		"FLASHSALE_PORT_8080_TCP_PORT=8080":             "",
+		"FLASHSALE_PORT_8080_TCP_ADDR=10.96.0.7":        "",
+		"FLASHSALE_PORT_53_UDP=udp://10.96.0.7:53":      "",
+		"FLASHSALE_API_SERVICE_HOST=10.96.0.7":          "",
+		"FLASHSALE__API_V2_SERVICE_PORT=8080":           "",
+		"FLASHSALE_API_PORT=tcp://10.96.0.7:8080":       "",
+		"FLASHSALE_API_PORT_9132_SCTP_ADDR=10.96.0.7":   "",
+		"FLASHSALE_PORT=8080":                           unknown,
+		"FLASHSALE_API_PORT=8080":                       unknown,
+		"FLASHSALE_PORT=":                               unknown,
+		"FLASHSALE_PORTS=tcp://10.96.0.7:8080":          unknown,
+		"FLASHSALE_PORT_HTTP=8080":                      unknown,
+		"FLASHSALE_PORT_8080_TCP_HOST=10.96.0.7":        unknown,
+		"FLASHSALE_PORT_8080_HTTP=tcp://10.96.0.7:8080": unknown,
+		"FLASHSALE_SERVICE=10.96.0.7":                   unknown,
+		"FLASHSALE_SERVICE_HOSTS=10.96.0.7":             unknown,
+		"FLASHSALE__SERVICE_HOST=10.96.0.7":             unknown,
+		"FLASHSALE_api_SERVICE_HOST=10.96.0.7":          unknown,
+		"FLASHSALE_REDIS_URI=tcp://10.96.0.7:6379":      unknown,
+		"FLASHSALE_ADDR=10.96.0.7":                      "FLASHSALE_ADDR: ",
+		"FLASHSALE_MYSQL_SERVICE_PORT_=3306":            unknown,
+		"FLASHSALE_MYSQL_PORT_TCP=tcp://10.96.0.7:3306": unknown,
+	}
+	for variable, fault := range tests {
+		t.Run(variable, func(t *testing.T) {
+			t.Parallel()
+			_, err := app.LoadConfig([]string{variable})
+			if fault == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, fault)
+		})
+	}
+}
+
 func TestASecretCanStandInAFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")

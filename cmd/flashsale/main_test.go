@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -440,6 +441,38 @@ func TestHealthcheckAsksTheServerOnThisMachine(t *testing.T) {
 	assert.Equal(t, exitFailed, run(t, []string{addr}, "healthcheck").code, "up, but not ready")
 	assert.Equal(t, exitFine, stop())
 	assert.Equal(t, exitFailed, run(t, []string{addr}, "healthcheck").code, "gone")
+}
+
+func TestHealthcheckReadsNothingButTheAddress(t *testing.T) {
+	t.Parallel()
+	ready := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/readyz" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(ready.Close)
+	rotated := app.EnvMySQLDSN + "_FILE=" + filepath.Join(t.TempDir(), "missing")
+	addr := app.EnvAddr + "=" + strings.TrimPrefix(ready.URL, "http://")
+	r := run(t, []string{addr, rotated}, "healthcheck")
+	assert.Equal(t, exitFine, r.code, r.err)
+	assert.Equal(t, exitUsage, run(t, []string{app.EnvAddr + "=here"}, "healthcheck").code)
+}
+
+func TestHealthcheckAsksWhereTheServerListens(t *testing.T) {
+	t.Parallel()
+	tests := map[string]string{
+		":8080":            "http://127.0.0.1:8080/readyz",
+		"0.0.0.0:8080":     "http://127.0.0.1:8080/readyz",
+		"[::]:8080":        "http://127.0.0.1:8080/readyz",
+		"10.0.0.5:80":      "http://10.0.0.5:80/readyz",
+		"[fd00::5]:8080":   "http://[fd00::5]:8080/readyz",
+		"flashsale-0:8080": "http://flashsale-0:8080/readyz",
+	}
+	for addr, url := range tests {
+		got, err := readinessURL(addr)
+		require.NoError(t, err)
+		assert.Equal(t, url, got)
+	}
 }
 
 func TestTheProgramBuildsWithoutCgoAndTellsItsVersion(t *testing.T) {

@@ -51,6 +51,9 @@ const (
 	envFileSuffix = "_FILE"
 )
 
+// defaultAddr is where the API listens, on all addresses of the machine.
+const defaultAddr = ":8080"
+
 // Bounds of what can be configured.
 const (
 	maxConnections = 10_000
@@ -109,7 +112,7 @@ type Config struct {
 func LoadConfig(environ []string, required ...string) (Config, error) {
 	r := newReader(environ)
 	cfg := Config{
-		Addr:                 r.address(EnvAddr, ":8080"),
+		Addr:                 r.address(EnvAddr, defaultAddr),
 		AdminAddr:            r.address(EnvAdminAddr, "127.0.0.1:9090"),
 		MySQLDSN:             r.dsn(EnvMySQLDSN),
 		MySQLConnections:     r.integer(EnvMySQLConnections, 32, 1, maxConnections),
@@ -144,6 +147,13 @@ func LoadConfig(environ []string, required ...string) (Config, error) {
 	r.requireSet(required)
 	r.refuseUnknown()
 	return cfg, errors.Join(r.faults...)
+}
+
+// LoadAddr reads the API's address alone, checked as LoadConfig does.
+func LoadAddr(environ []string) (string, error) {
+	r := newReader(environ)
+	addr := r.address(EnvAddr, defaultAddr)
+	return addr, errors.Join(r.faults...)
 }
 
 // reader takes variables out of an environment and collects their faults.

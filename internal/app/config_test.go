@@ -210,6 +210,19 @@ func TestLinksThatKubernetesSetsAreNoSettings(t *testing.T) {
 	}
 }
 
+func TestTheAddressIsReadByItself(t *testing.T) {
+	t.Parallel()
+	missing := "FLASHSALE_MYSQL_DSN_FILE=" + filepath.Join(t.TempDir(), "missing")
+	addr, err := app.LoadAddr([]string{missing, "FLASHSALE_ADDR=10.0.0.5:80", "FLASHSALE_LOG_LEVEL=loud"})
+	require.NoError(t, err)
+	assert.Equal(t, "10.0.0.5:80", addr)
+	addr, err = app.LoadAddr(nil)
+	require.NoError(t, err)
+	assert.Equal(t, ":8080", addr)
+	_, err = app.LoadAddr([]string{"FLASHSALE_ADDR=localhost"})
+	require.ErrorContains(t, err, "FLASHSALE_ADDR: ")
+}
+
 func TestASecretCanStandInAFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")

@@ -40,3 +40,16 @@ func TestAlertsAskForMetricsAndRunbookSectionsThatExist(t *testing.T) {
 		assert.Regexp(t, `(?m)^###? `+strings.ReplaceAll(anchor[1], "-", " ")+"$", runbook)
 	}
 }
+
+func TestAlertsSelectOperationsOfTheContract(t *testing.T) {
+	alerts, contract := readFile(t, "deploy", "alerts.yaml"), readFile(t, "api", "openapi.yaml")
+	selectors := regexp.MustCompile(`operation(?:=|!=|=~|!~)"([^"]+)"`).FindAllStringSubmatch(alerts, -1)
+	require.NotEmpty(t, selectors)
+	for _, selector := range selectors {
+		for operation := range strings.SplitSeq(selector[1], "|") {
+			assert.Contains(t, contract, "operationId: "+operation+"\n")
+		}
+	}
+	rule := regexp.MustCompile(`(?s)- alert: FlashsaleServerErrors\n.*?\n *for:`).FindString(alerts)
+	assert.Equal(t, 2, strings.Count(rule, `operation!~"getLiveness|getReadiness"`), "of both sides of the share")
+}

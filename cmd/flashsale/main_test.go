@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -251,6 +252,18 @@ func TestVersionTellsTheToolchain(t *testing.T) {
 	assert.NotEmpty(t, b.Version)
 	assert.Contains(t, b.Go, "go1.")
 	assert.Contains(t, run(t, nil, "version").out, "flashsale "+b.Version)
+}
+
+func TestMetricsShowTheVersion(t *testing.T) {
+	t.Parallel()
+	settings, _ := database(t)
+	_, admin, _ := server(t, settings)
+	resp, err := http.Get(admin + "/metrics") //nolint:noctx // of a server of the test's own
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, errors.Join(err, resp.Body.Close()))
+	b := decode[build](t, run(t, nil, "version", "--json"))
+	assert.Contains(t, string(text), fmt.Sprintf("flashsale_build_info{go_version=%q,version=%q} 1\n", b.Go, b.Version))
 }
 
 func TestMigrateGoesDownAndUpAndTellsWhereItIs(t *testing.T) {

@@ -38,7 +38,7 @@ func (sh *shell) runServe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	service, err := app.New(ctx, cfg, log)
+	service, err := app.New(ctx, cfg, version, log)
 	if err != nil {
 		return err
 	}

@@ -41,12 +41,14 @@ type App struct {
 	pause func(time.Duration)
 }
 
-// New wires the service. It neither listens nor needs a server to be up.
-func New(ctx context.Context, cfg Config, log *slog.Logger) (*App, error) {
+// New wires the service, of a version that its metrics show. It neither listens nor needs
+// a server to be up.
+func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (*App, error) {
 	core, err := Open(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}
+	core.metrics.ShowBuild(version)
 	a := &App{core: core, log: log, delay: cfg.ShutdownDelay, pause: time.Sleep}
 	if err := a.wire(cfg); err != nil { //nolint:contextcheck // wiring waits for nothing
 		_ = core.Close() // the first error is the one to tell

@@ -57,7 +57,7 @@ func newService(t *testing.T, environ ...string) *service {
 		EnvMySQLDSN + "=" + testenv.Database(t), EnvAddr + "=127.0.0.1:0", EnvAdminAddr + "=127.0.0.1:0",
 	}, environ...))
 	require.NoError(t, err)
-	a, err := New(t.Context(), cfg, testenv.Logger(t))
+	a, err := New(t.Context(), cfg, "1.2.3", testenv.Logger(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, a.Close()) })
 	require.NoError(t, a.Listen(t.Context()))

@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"net/http"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -56,7 +55,6 @@ func NewMetrics() *Metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	describeBuild(r)
 	return &Metrics{
 		registry:  r,
 		holds:     counter(r, "holds_created_total", "Holds that were made."),
@@ -100,6 +98,13 @@ func (m *Metrics) Handler() http.Handler {
 // own; a name given twice panics.
 func (m *Metrics) WatchPool(name string, db *sql.DB) {
 	m.registry.MustRegister(collectors.NewDBStatsCollector(db, name))
+}
+
+// ShowBuild adds which program this is, as labels of a gauge that is always 1. Once; a
+// second time panics.
+func (m *Metrics) ShowBuild(version string) {
+	labels := prometheus.Labels{"version": version, "go_version": runtime.Version()}
+	gauge(prometheus.WrapRegistererWith(labels, m.registry), "build_info", "The program that runs: always 1.").Set(1)
 }
 
 // HoldCreated counts a hold and the units of all its lines.
@@ -230,15 +235,4 @@ func sweepDurations(r prometheus.Registerer) prometheus.Histogram {
 	})
 	r.MustRegister(h)
 	return h
-}
-
-// describeBuild shows which program this is, as labels of a gauge that is always 1.
-func describeBuild(r prometheus.Registerer) {
-	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
-	}
-	g := gauge(prometheus.WrapRegistererWith(prometheus.Labels{"version": version, "go_version": runtime.Version()}, r),
-		"build_info", "The program that runs: always 1.")
-	g.Set(1)
 }

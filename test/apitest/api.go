@@ -136,7 +136,7 @@ func AsShipped() []string {
 // serve runs the service and gives its URL.
 func serve(tb testing.TB, cfg app.Config, log *slog.Logger) string {
 	tb.Helper()
-	service, err := app.New(tb.Context(), cfg, log)
+	service, err := app.New(tb.Context(), cfg, "test", log)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { assert.NoError(tb, service.Close()) })
 	require.NoError(tb, service.Listen(tb.Context()))

@@ -46,7 +46,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	service, err := app.New(ctx, cfg, log)
+	service, err := app.New(ctx, cfg, "test", log)
 	if err != nil {
 		return err
 	}

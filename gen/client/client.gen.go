@@ -1554,7 +1554,7 @@ type ClientInterface interface {
 	// `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 	// `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-	// unless an order is not paid for after all or stock is added.
+	// unless an order is refunded with `restock` or stock is added.
 	//
 	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 	// cheapest way to be safe against repetition.
@@ -1573,7 +1573,7 @@ type ClientInterface interface {
 	// `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 	// `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-	// unless an order is not paid for after all or stock is added.
+	// unless an order is refunded with `restock` or stock is added.
 	//
 	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 	// cheapest way to be safe against repetition.
@@ -1972,7 +1972,7 @@ type ClientInterface interface {
 // `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 // `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-// unless an order is not paid for after all or stock is added.
+// unless an order is refunded with `restock` or stock is added.
 //
 // An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 // cheapest way to be safe against repetition.
@@ -2001,7 +2001,7 @@ func (c *Client) CreateHoldWithBody(ctx context.Context, params *CreateHoldParam
 // `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 // `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-// unless an order is not paid for after all or stock is added.
+// unless an order is refunded with `restock` or stock is added.
 //
 // An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 // cheapest way to be safe against repetition.
@@ -4078,7 +4078,7 @@ type ClientWithResponsesInterface interface {
 	// `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 	// `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-	// unless an order is not paid for after all or stock is added.
+	// unless an order is refunded with `restock` or stock is added.
 	//
 	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 	// cheapest way to be safe against repetition.
@@ -4097,7 +4097,7 @@ type ClientWithResponsesInterface interface {
 	// `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 	// `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-	// unless an order is not paid for after all or stock is added.
+	// unless an order is refunded with `restock` or stock is added.
 	//
 	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 	// cheapest way to be safe against repetition.
@@ -5918,7 +5918,7 @@ func (r GetReadinessResponse) ContentType() string {
 // `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 // `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-// unless an order is not paid for after all or stock is added.
+// unless an order is refunded with `restock` or stock is added.
 //
 // An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 // cheapest way to be safe against repetition.
@@ -5943,7 +5943,7 @@ func (c *ClientWithResponses) CreateHoldWithBodyWithResponse(ctx context.Context
 // `product_not_found`, `mixed_currency`, `sale_not_started` or `sale_ended`, `limit_reached`,
 // `insufficient_stock`, `all_held`, `sold_out`. `lines` then names every line that it applies to. `all_held`
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
-// unless an order is not paid for after all or stock is added.
+// unless an order is refunded with `restock` or stock is added.
 //
 // An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
 // cheapest way to be safe against repetition.

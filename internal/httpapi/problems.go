@@ -83,7 +83,7 @@ func problemKinds() map[sale.Code]problemKind {
 		},
 		sale.CodeSoldOut: {
 			http.StatusConflict, "Sold out",
-			"No unit is available, and none is held or waits for its payment. Trying again does not help unless stock is added.",
+			"No unit is available, and none is held or waits for its payment. Trying again does not help unless an order is refunded with restock or stock is added.",
 		},
 		sale.CodeHoldExpired: {
 			http.StatusConflict, "Hold expired",

@@ -39,6 +39,7 @@ func TestTheDocsAreWholeAndAskNoOtherHost(t *testing.T) {
 	require.Contains(t, script, `url: "/openapi.yaml"`)
 	require.Contains(t, script, "validatorUrl: null")
 	require.Contains(t, script, "tryItOutEnabled: true")
+	require.Contains(t, script, "update(withoutOptionalExamples(contract))")
 }
 
 func TestTheContractIsServedInBothForms(t *testing.T) {

@@ -82,7 +82,9 @@ func eachDoing(t *testing.T, test func(t *testing.T, s *doubtful, do func(*doubt
 	for name, doing := range doings {
 		t.Run(name, func(t *testing.T) { test(t, setupDoubtful(t, false), doing.do, doing.units) })
 	}
-	for _, name := range []string{"hold", "order", "order with its hold's id", "payment"} {
+	for _, name := range []string{
+		"hold", "hold with a key", "hold with its id", "order", "order with its hold's id", "payment",
+	} {
 		t.Run("merged "+name, func(t *testing.T) { test(t, setupDoubtful(t, true), doings[name].do, doings[name].units) })
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,7 @@ type wired struct {
 	*Door
 	addr   string
 	passed atomic.Int64
+	idle   sync.Map // of channels, by a client's address: net/http waits for its next request
 }
 
 // newWired makes a handler, which answers with the body that it got, behind a door.
@@ -65,6 +67,7 @@ func wireUp(tb testing.TB, changes ...func(*http.Server)) *wired {
 	require.NoError(tb, server.Listener.Close())
 	server.Listener = w.Listener(ln, time.Minute)
 	server.Config.IdleTimeout = time.Minute
+	server.Config.ConnState = w.stateChanged
 	for _, change := range changes {
 		change(server.Config)
 	}
@@ -73,6 +76,24 @@ func wireUp(tb testing.TB, changes ...func(*http.Server)) *wired {
 	w.addr = ln.Addr().String()
 	return w
 }
+
+func (w *wired) stateChanged(conn net.Conn, state http.ConnState) {
+	if state == http.StateIdle {
+		select {
+		case w.idleOf(conn.RemoteAddr()) <- struct{}{}:
+		default: // nobody asks
+		}
+	}
+}
+
+func (w *wired) idleOf(addr net.Addr) chan struct{} {
+	idle, _ := w.idle.LoadOrStore(addr.String(), make(chan struct{}, 1))
+	return idle.(chan struct{}) //nolint:errcheck,forcetypeassert // all are
+}
+
+// await waits until net/http is done with a request that it has answered. Until then it
+// looks whether the client has left, and the next request's first byte passes by itself.
+func (w *wired) await(c *client) { <-w.idleOf(c.LocalAddr()) }
 
 // countingMeter counts nothing: a wire's requests come from many goroutines.
 type countingMeter struct{}
@@ -96,6 +117,7 @@ func (w *wired) dial(tb testing.TB) *client {
 	c := w.connect(tb)
 	c.send(tb, alive)
 	c.answer(tb)
+	w.await(c)
 	w.passed.Add(-1)
 	return c
 }
@@ -184,6 +206,9 @@ func TestARefusedConnectionIsServedOnceThereIsRoom(t *testing.T) {
 		answer := c.answer(t)
 		assert.Equal(t, want, answer.Code, i)
 		assert.Equal(t, fmt.Sprint(i), answer.Header().Get("X-Request-Id"))
+		if !full {
+			w.await(c)
+		}
 	}
 	assert.Equal(t, int64(3), w.passed.Load())
 }
@@ -195,6 +220,9 @@ func TestTheFirstRequestOfAConnectionIsRefusedAtTheDoor(t *testing.T) {
 	for i := range 3 {
 		c.send(t, plainHold(fmt.Sprint(i)))
 		assert.Equal(t, http.StatusServiceUnavailable, c.answer(t).Code)
+		if i == 0 {
+			w.await(c)
+		}
 	}
 	assert.Equal(t, int64(1), w.passed.Load())
 }

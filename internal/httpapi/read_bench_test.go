@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
@@ -24,6 +25,11 @@ func (c oneProduct) Get(
 
 func (oneProduct) Put(context.Context, ...sale.Product) {}
 
+// unmetered is for actions that count nothing and have no lanes.
+type unmetered struct{ action.Meter }
+
+func (unmetered) Lane(string) lane.Meter { return nil }
+
 func cachedAPI(tb testing.TB) (http.Handler, string) {
 	tb.Helper()
 	cfg := testConfig(tb)
@@ -36,7 +42,7 @@ func cachedAPI(tb testing.TB) (http.Handler, string) {
 	db, err := mysql.Open(mysql.Config{DSN: "nobody@tcp(127.0.0.1:1)/nothing", Log: cfg.Log})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
-	cfg.Actions = action.New(action.Kit{DB: db, Cache: oneProduct{product}})
+	cfg.Actions = action.New(action.Kit{DB: db, Cache: oneProduct{product}, Meter: unmetered{}})
 	return newAPI(tb, cfg), "/api/products/" + product.ID.String()
 }
 

@@ -46,18 +46,13 @@ type openConn struct {
 	answer   []byte // as far as it has come
 }
 
-func (r *race) openLoad() (_ *openLoad, err error) {
-	o := &openLoad{
+func (r *race) openLoad() (o *openLoad, err error) {
+	o = &openLoad{
 		race: r, request: r.request(), conns: make(map[int32]*openConn, r.connections),
 		own: load{window: map[int]int{}, all: map[int]int{}},
 	}
 	if o.poll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("create an epoll descriptor: %w", err)
-	}
-	for range r.connections {
-		if err := o.connect(); err != nil {
-			return nil, errors.Join(err, o.close())
-		}
 	}
 	return o, nil
 }
@@ -123,10 +118,15 @@ func (o *openLoad) send() (due time.Time, more bool, err error) {
 			return now.Add(backlogGrace), false, nil
 		case due.After(now):
 			return due, true, nil
-		case len(o.idle) == 0:
+		case len(o.idle) == 0 && len(o.conns) == o.connections:
 			return now.Add(backlogGrace), true, nil
+		case len(o.idle) == 0:
+			if err := o.connect(); err != nil {
+				return now, false, err
+			}
 		}
-		// The last used first, as the connection pools of HTTP clients do.
+		// The last used first, and new ones as they are needed: as the connection pools of
+		// HTTP clients do.
 		conn := o.idle[len(o.idle)-1]
 		o.idle = o.idle[:len(o.idle)-1]
 		o.busy++

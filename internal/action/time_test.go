@@ -2,6 +2,7 @@ package action_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -163,5 +164,41 @@ func TestSweepOfManyBatchesGivesEverythingBack(t *testing.T) {
 		s.fill(p, 2500, -60)
 		assert.Equal(t, action.Released{Holds: 2500, StockRestored: 2500}, s.sweep())
 		s.requireUnits(p, 2500, 0, 0, 0)
+	})
+}
+
+// A sale's first crowd went home: its holds are over all at once, and the next crowd is
+// there already.
+func TestUnitsOfManyHoldsThatExpireAtOnceComeBackInFewChangesWhileOthersBuy(t *testing.T) {
+	const overdue, batch, buyers, mostEach = 20_000, 1000, 8, 500
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p := s.product(overdue)
+		s.fill(p, overdue, 0)
+		s.exec("UPDATE hold_lines SET due_at = created_at, expires_at = created_at")
+		outcomes, sweeps := newTally(t), newTally(t)
+		var swept atomic.Bool
+		sweepers := []*action.Actions{s.Actions, s.branch()}
+		crowd(len(sweepers)+buyers, func(i int) {
+			if i < len(sweepers) {
+				_, err := sweepers[i].ReleaseExpired.Do(s.ctx())
+				sweeps.add(err)
+				swept.Store(true)
+				return
+			}
+			for n := 0; n == 0 || n < mostEach && !swept.Load(); n++ {
+				_, err := s.CreateHold.Do(s.ctx(), wish(fmt.Sprint("next ", i), line(p, 1)))
+				outcomes.add(err)
+			}
+		})
+		assert.Equal(t, map[sale.Code]int{"": len(sweepers)}, sweeps.codes)
+		held := int64(outcomes.codes[""])
+		assert.Equal(t, map[sale.Code]int{"": int(held)}, outcomes.codes, "there was enough for all")
+		s.requireUnits(p, overdue-held, held, 0, 0)
+		assert.Equal(t, int64(overdue), s.meter.restored)
+		assert.Equal(t, int64(overdue), s.count("SELECT COUNT(*) FROM hold_lines WHERE state = 'returned' AND ended = 'expired'"))
+		const expired = "FROM movements WHERE reason = 'expired'"
+		assert.LessOrEqual(t, s.count("SELECT COUNT(*) "+expired), int64(overdue/batch+2))
+		assert.LessOrEqual(t, s.count("SELECT MAX(delta) "+expired), int64(batch))
 	})
 }

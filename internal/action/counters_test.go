@@ -3,6 +3,7 @@ package action_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strconv"
 	"sync"
 	"testing"
@@ -75,12 +76,17 @@ func (q *queue) await(t *testing.T, met func() bool) {
 func openCounted(t *testing.T, changes ...func(*action.Kit)) *counted {
 	t.Helper()
 	t.Parallel()
+	return openCountedOn(t, testenv.OwnMySQL(t).DSN(), changes...)
+}
+
+func openCountedOn(t *testing.T, dsn string, changes ...func(*action.Kit)) *counted {
+	t.Helper()
 	q := &queue{}
 	q.changed = sync.NewCond(&q.mu)
 	c := &counted{queue: q}
-	c.shop = openShop(t, testenv.OwnMySQL(t).DSN(), func(kit *action.Kit) {
+	c.shop = openShop(t, dsn, func(kit *action.Kit) {
 		kit.Coalesce = true
-		q.meter = &meter{rejected: map[sale.Code]int{}}
+		q.meter = &meter{rejected: map[sale.Code]int{}, outcomes: map[sale.PaymentOutcome]int{}}
 		kit.Meter = q
 		for _, change := range changes {
 			change(kit)
@@ -126,6 +132,14 @@ func (c *counted) statements() int64 {
 // does.
 func (c *counted) rush(n int, p sale.Product) map[sale.Code]int {
 	c.t.Helper()
+	codes, _ := c.rushBeside(n, p)
+	return codes
+}
+
+// rushBeside is a rush beside operations that take the product's row each for itself.
+// It says how many transactions wait for the locked table at once, too.
+func (c *counted) rushBeside(n int, p sale.Product, others ...func() error) (outcomes map[sale.Code]int, waiting int64) {
+	c.t.Helper()
 	conn, err := c.db.SQL().Conn(c.ctx())
 	require.NoError(c.t, err)
 	defer func() { require.NoError(c.t, conn.Close()) }()
@@ -144,19 +158,30 @@ func (c *counted) rush(n int, p sale.Product) map[sale.Code]int {
 	var running sync.WaitGroup
 	running.Go(func() { ask(0) })
 	c.queue.await(c.t, func() bool { return c.queue.begun > begun })
+	for _, other := range others {
+		running.Go(func() { codes.add(other()) })
+	}
 	for i := range n - 1 {
 		running.Go(func() { ask(i + 1) })
 	}
 	c.queue.await(c.t, func() bool { return c.queue.waiting == n-1 })
+	if len(others) > 0 {
+		c.awaitStatement("-- name: LockProduct ")
+		require.NoError(c.t, c.db.SQL().QueryRowContext(c.ctx(), `SELECT COUNT(*) FROM performance_schema.threads
+			WHERE processlist_state = 'Waiting for table metadata lock'`).Scan(&waiting))
+	}
 	execute("UNLOCK TABLES")
 	running.Wait()
-	return codes.codes
+	return codes.codes, waiting
 }
+
+// mostPerThousand is how many commits a thousand holds of a crowd may cost.
+const mostPerThousand = 25
 
 func TestAThousandHoldsOfACrowdCostAtMost25Commits(t *testing.T) {
 	c := openCounted(t)
 	p := c.product(100_000)
-	const rounds, crowd, mostPerThousand = 4, 256, 25
+	const rounds, crowd = 4, 256
 	before := c.counter("Com_commit")
 	for range rounds {
 		codes := c.rush(crowd, p)
@@ -164,6 +189,55 @@ func TestAThousandHoldsOfACrowdCostAtMost25Commits(t *testing.T) {
 	}
 	commits := c.counter("Com_commit") - before
 	assert.LessOrEqual(t, commits*1000, int64(mostPerThousand*rounds*crowd), "%d commits", commits)
+}
+
+// What gives units back takes the product's row in a transaction of its own, a few at a
+// time: else each hold would wait for as many commits as are given back beside it.
+func TestReleasesAndFailuresBesideACrowdDoNotBreakItUp(t *testing.T) {
+	c := openCounted(t)
+	p := c.product(100_000)
+	const rounds, crowd, releases, failures = 4, 256, 10, 10
+	const mostWaiting = 2 + 2 // batches that fly, and who is let through the product's gate
+	var commits int64
+	for round := range rounds {
+		others := append(c.releases(releases, p), c.failures(failures, round, p)...)
+		before := c.counter("Com_commit")
+		codes, waiting := c.rushBeside(crowd, p, others...)
+		commits += c.counter("Com_commit") - before
+		require.Equal(t, map[sale.Code]int{"": crowd + releases + failures}, codes)
+		assert.LessOrEqual(t, waiting, int64(mostWaiting))
+	}
+	ofHolds := commits - rounds*(releases+failures)
+	assert.LessOrEqual(t, ofHolds*1000, int64(mostPerThousand*rounds*crowd), "%d commits, %d of them of holds", commits, ofHolds)
+	c.requireUnits(p, 100_000-rounds*crowd, rounds*crowd, 0, 0)
+}
+
+// releases prepares to give back so many holds.
+func (c *counted) releases(n int, p sale.Product) []func() error {
+	c.t.Helper()
+	var all []func() error
+	for range n {
+		hold := c.hold("ann", line(p, 1))
+		all = append(all, func() error {
+			_, err := c.ReleaseHold.Do(c.ctx(), action.ReleaseHoldInput{HoldID: hold.ID})
+			return err
+		})
+	}
+	return all
+}
+
+// failures prepares the failed payments of so many orders.
+func (c *counted) failures(n, round int, p sale.Product) []func() error {
+	c.t.Helper()
+	var all []func() error
+	for i := range n {
+		order, name := c.ordered("bob", line(p, 1)), fmt.Sprint("failure ", round, " ", i)
+		all = append(all, func() error {
+			_, err := c.ProcessPayment.Do(c.ctx(), said(sale.PaymentFailed, order, name, name))
+			return err
+		})
+	}
+	return all
 }
 
 func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {

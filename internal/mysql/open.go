@@ -69,11 +69,11 @@ type DB struct {
 	patient *sql.DB
 	proof   *sql.DB // one connection that is never busy, to ask whether the server answers
 	log     *slog.Logger
-	told    func(commitTook time.Duration)
 	doubt   doubt
 	space   space
 
-	timeouts timeouts
+	timeouts  timeouts
+	committed func(took time.Duration)
 }
 
 // Open makes a pool. No server has to run yet: connections are made on demand. It
@@ -89,19 +89,19 @@ func Open(cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	patient.Params["max_execution_time"] = strconv.FormatInt(patientTimeout.Milliseconds(), 10)
 	if cfg.Committed == nil {
 		cfg.Committed = func(time.Duration) {}
 	}
-	patient.Params["max_execution_time"] = strconv.FormatInt(patientTimeout.Milliseconds(), 10)
 	return &DB{
-		pool:     pool(quick, cmp.Or(cfg.Connections, defaultConnections)),
-		patient:  pool(patient, patientConnections),
-		proof:    pool(quick, 1),
-		log:      cfg.Log,
-		told:     cfg.Committed,
-		doubt:    doubt{limit: deadlines.proof},
-		space:    space{pause: deadlines.room},
-		timeouts: deadlines,
+		pool:      pool(quick, cmp.Or(cfg.Connections, defaultConnections)),
+		patient:   pool(patient, patientConnections),
+		proof:     pool(quick, 1),
+		log:       cfg.Log,
+		doubt:     doubt{limit: deadlines.proof},
+		space:     space{pause: deadlines.room},
+		timeouts:  deadlines,
+		committed: cfg.Committed,
 	}, nil
 }
 

@@ -149,9 +149,10 @@ func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, connectio
 	began := time.Now()
 	err := answered(tx.Commit, start.Add(db.timeouts.commit))
 	if err == nil {
-		db.told(time.Since(began))
+		db.committed(time.Since(began))
+		return nil
 	}
-	if err == nil || IsContention(err) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
+	if IsContention(err) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	db.log.WarnContext(ctx, "mysql.commit_unanswered", slog.Any("error", err))

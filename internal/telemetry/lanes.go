@@ -12,35 +12,35 @@ type lanes struct {
 	waited     *prometheus.HistogramVec
 	took       *prometheus.HistogramVec
 	waiting    *prometheus.GaugeVec
-	overloaded *prometheus.CounterVec
-	committed  prometheus.Histogram
+	overloaded labelled[string]
 }
 
 func newLanes(r *prometheus.Registry) lanes {
-	of := []string{"lane"}
-	options := func(name, help string, buckets []float64) prometheus.HistogramOpts {
-		return prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}
+	const label = "lane"
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		}, []string{label})
+		r.MustRegister(h)
+		return h
 	}
-	// From an idle lane's answer to the age at which requests are sent away.
-	times := prometheus.ExponentialBuckets(0.0005, 2, 13)
-	l := lanes{
-		size: prometheus.NewHistogramVec(options("lane_batch_size", "Requests that one transaction served.",
-			prometheus.ExponentialBuckets(1, 2, 10)), of),
-		waited: prometheus.NewHistogramVec(options("lane_wait_seconds", "How long the oldest request of a batch had waited.", times), of),
-		took: prometheus.NewHistogramVec(options("lane_batch_duration_seconds", "How long a batch took, its commit included.", times),
-			of),
-		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "lane_waiting_requests", Help: "Requests that wait in lanes for their batch.",
-		}, of),
-		overloaded: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "lane_overloaded_total", Help: "Requests that were sent away, since a lane was full or slow.",
-		}, of),
-		committed: prometheus.NewHistogram(options("commit_duration_seconds",
-			"How long MySQL took for a COMMIT, which waits for its disk.", times)),
+	waiting := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "lane_waiting_requests", Help: "Requests that wait in lanes for their batch.",
+	}, []string{label})
+	r.MustRegister(waiting)
+	return lanes{
+		size: histogram("lane_batch_size", "Requests that one transaction served.",
+			prometheus.ExponentialBuckets(1, 2, 10)),
+		waited:     histogram("lane_wait_seconds", "How long the oldest request of a batch had waited.", engineTimes()),
+		took:       histogram("lane_batch_duration_seconds", "How long a batch took, its commit included.", engineTimes()),
+		waiting:    waiting,
+		overloaded: newLabelled[string](r, "lane_overloaded_total", "Requests that were sent away, since a lane was full or slow.", label),
 	}
-	r.MustRegister(l.size, l.waited, l.took, l.waiting, l.overloaded, l.committed)
-	return l
 }
+
+// engineTimes are buckets from an idle lane's answer to the age at which requests are sent
+// away.
+func engineTimes() []float64 { return prometheus.ExponentialBuckets(0.0005, 2, 13) }
 
 // Lane is the meter of the lanes of one kind of request. Its series show from then on.
 func (m *Metrics) Lane(kind string) *Lane {
@@ -49,7 +49,7 @@ func (m *Metrics) Lane(kind string) *Lane {
 		waited:     m.lanes.waited.WithLabelValues(kind),
 		took:       m.lanes.took.WithLabelValues(kind),
 		waiting:    m.lanes.waiting.WithLabelValues(kind),
-		overloaded: m.lanes.overloaded.WithLabelValues(kind),
+		overloaded: m.lanes.overloaded.of(kind),
 	}
 }
 
@@ -74,6 +74,3 @@ func (l *Lane) QueueChanged(by int) { l.waiting.Add(float64(by)) }
 
 // Overloaded counts a request that was sent away.
 func (l *Lane) Overloaded() { l.overloaded.Inc() }
-
-// Committed notes how long MySQL took for a COMMIT.
-func (m *Metrics) Committed(took time.Duration) { m.lanes.committed.Observe(took.Seconds()) }

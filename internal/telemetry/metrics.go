@@ -40,6 +40,7 @@ type Metrics struct {
 	sweeps        labelled[string]
 	sweepDuration prometheus.Histogram
 
+	commits  prometheus.Histogram
 	lanes    lanes
 	live     stream
 	webhooks webhooks
@@ -81,6 +82,7 @@ func NewMetrics() *Metrics {
 		redisUp:       gauge(r, "redis_up", "1 while Redis answers, else 0."),
 		sweeps:        newLabelled(r, "sweeps_total", "Sweeps of what expired.", "result", runOK, runFailed),
 		sweepDuration: sweepDurations(r),
+		commits:       commitDurations(r),
 		lanes:         newLanes(r),
 		live:          newStream(r),
 		webhooks:      newWebhooks(r),
@@ -164,6 +166,9 @@ const (
 	runFailed = "failed"
 )
 
+// Committed notes how long MySQL took for a COMMIT.
+func (m *Metrics) Committed(took time.Duration) { m.commits.Observe(took.Seconds()) }
+
 // SweepDone counts a sweep of what expired, and how long it took.
 func (m *Metrics) SweepDone(err error, took time.Duration) {
 	result := runOK
@@ -232,6 +237,15 @@ func sweepDurations(r prometheus.Registerer) prometheus.Histogram {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "sweep_duration_seconds", Help: "Time that a sweep of what expired took.",
 		Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30},
+	})
+	r.MustRegister(h)
+	return h
+}
+
+func commitDurations(r prometheus.Registerer) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "commit_duration_seconds", Help: "How long MySQL took for a COMMIT, which waits for its disk.",
+		Buckets: engineTimes(),
 	})
 	r.MustRegister(h)
 	return h

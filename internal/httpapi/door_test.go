@@ -83,8 +83,7 @@ func besieged(t *testing.T) (*Door, *waitingRoom) {
 
 func holdRequest(t *testing.T) *http.Request {
 	t.Helper()
-	const wish = `{"customer_id":"ann","lines":[{"product_id":"prod_01kjma0fm0ek0tz2p1tewg37hq","quantity":1}]}`
-	return request(t, http.MethodPost, holdsPath, wish, "Content-Type", "application/json")
+	return request(t, http.MethodPost, holdsPath, holdOf("1"), "Content-Type", jsonType)
 }
 
 func TestDoorIsFullOfThoseWhoAreServedAndOpensWhenTheyLeave(t *testing.T) {

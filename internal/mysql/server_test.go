@@ -2,6 +2,8 @@ package mysql_test
 
 import (
 	"context"
+	"database/sql"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -63,6 +65,56 @@ func TestServerThatHangsOrIsGoneIsUnavailableAndTheServiceRecovers(t *testing.T)
 	server.Start()
 	requireServed()
 	assert.Equal(t, 2, value(t, db, 1))
+}
+
+// A server that starts again counts its connections from the beginning.
+func TestConnectionThatHasTheNumberOfOneBeforeARestartIsNotEnded(t *testing.T) {
+	t.Parallel()
+	const (
+		before   = 64 // more connections than a start makes
+		patience = time.Minute
+	)
+	server := testenv.OwnMySQL(t)
+	db, err := mysql.Open(mysql.Config{
+		DSN: server.DSN(), Connections: 2 * before, Timeout: patience, Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	for range before {
+		connect(t, db)
+	}
+	makeCounters(t, db)
+
+	var stranger *sql.Conn
+	err = db.Tx(t.Context(), incremented, func(ctx context.Context, tx *mysql.Tx) error {
+		number := numberOf(ctx, t, tx)
+		server.Stop()
+		server.Start()
+		others := open(t, server.DSN(), 2*before)
+		for stranger == nil || numberOf(ctx, t, stranger) < number {
+			stranger = connect(t, others)
+		}
+		require.Equal(t, number, numberOf(ctx, t, stranger), "the number is taken already")
+		return nil
+	})
+	requireCode(t, err, sale.CodeUnavailable)
+	assert.NoError(t, stranger.PingContext(t.Context()), "the stranger's connection")
+}
+
+// connect takes a connection that stays open until the test ends.
+func connect(t *testing.T, db *mysql.DB) *sql.Conn {
+	t.Helper()
+	conn, err := db.SQL().Conn(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func numberOf(ctx context.Context, t *testing.T, q store.DBTX) int64 {
+	t.Helper()
+	instant, err := store.New().Instant(ctx, q)
+	require.NoError(t, err)
+	return instant.ConnectionID
 }
 
 // MySQL waits for space within a COMMIT, and aborts some seconds after that was killed.

@@ -137,12 +137,12 @@ func (db *DB) once(
 	if err := work(ctx, &Tx{DBTX: sqlTx, Now: instant.Now}); err != nil {
 		return err
 	}
-	return db.commit(ctx, start, sqlTx, instant.ConnectionID, settle)
+	return db.commit(ctx, start, sqlTx, instant, settle)
 }
 
 // commit ends a transaction. The server's own refusal means that nothing was done;
 // no answer means that the outcome has to be found out.
-func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, connection int64, settle Settle) error {
+func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, begun store.InstantRow, settle Settle) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("before the commit: %w", err)
 	}
@@ -159,7 +159,7 @@ func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, connectio
 	if settle == nil {
 		return OutcomeUnknown(err)
 	}
-	committed, settleErr := db.settle(ctx, start.Add(db.timeouts.settle), connection, settle)
+	committed, settleErr := db.settle(ctx, start.Add(db.timeouts.settle), begun, settle)
 	switch {
 	case settleErr != nil:
 		return OutcomeUnknown(errors.Join(err, settleErr))
@@ -195,7 +195,7 @@ func answered(end func() error, deadline time.Time) error {
 
 // settle ends the old connection, where the COMMIT never came, then asks with a locking
 // read, which waits for one that is under way.
-func (db *DB) settle(ctx context.Context, deadline time.Time, connection int64, settle Settle) (bool, error) {
+func (db *DB) settle(ctx context.Context, deadline time.Time, begun store.InstantRow, settle Settle) (bool, error) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	conn, err := db.pool.Conn(ctx)
@@ -203,7 +203,7 @@ func (db *DB) settle(ctx context.Context, deadline time.Time, connection int64, 
 		return false, fmt.Errorf("connecting to find a commit's outcome: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := endIdle(ctx, conn, connection); err != nil {
+	if err := endIdle(ctx, conn, begun); err != nil {
 		return false, err
 	}
 	committed, err := settle(ctx, conn)
@@ -213,23 +213,31 @@ func (db *DB) settle(ctx context.Context, deadline time.Time, connection int64, 
 	return committed, nil
 }
 
-// endIdle ends a connection unless it is seen at work. One that is committing is left
-// alone: on a full disk MySQL waits for space within a COMMIT, and a KILL there fails the
-// write to the binary log, upon which the whole server aborts.
-func endIdle(ctx context.Context, conn *sql.Conn, connection int64) error {
-	var busy bool
-	err := conn.QueryRowContext(ctx, "SELECT command <> 'Sleep' FROM performance_schema.processlist WHERE id = ?", connection).Scan(&busy)
+// endIdle ends a transaction's connection when it is seen idle. One that is committing is
+// left alone: on a full disk MySQL waits for space within a COMMIT, and a KILL there fails
+// the write to the binary log, upon which the whole server aborts. So is one of a server
+// that started after the transaction: the number is somebody else's there.
+func endIdle(ctx context.Context, conn *sql.Conn, begun store.InstantRow) error {
+	var idle bool
+	err := conn.QueryRowContext(ctx, idleSinceBefore, begun.Now, begun.ConnectionID).Scan(&idle)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("looking for the old connection: %w", err)
 	}
-	if busy {
+	if !idle {
 		return nil
 	}
-	if _, err := conn.ExecContext(ctx, "KILL ?", connection); err != nil && !isServerError(err, unknownThread) {
+	if _, err := conn.ExecContext(ctx, "KILL ?", begun.ConnectionID); err != nil && !isServerError(err, unknownThread) {
 		return fmt.Errorf("ending the old connection: %w", err)
 	}
 	return nil
 }
+
+// idleSinceBefore asks whether a connection is idle and the server was there at an instant.
+// The server counts whole seconds, so for the first of them it says no.
+const idleSinceBefore = `
+SELECT command = 'Sleep' AND ? > NOW(6) - INTERVAL (
+    SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime') SECOND
+FROM performance_schema.processlist WHERE id = ?`
 
 func pause(ctx context.Context, retry int) {
 	longest := retryPause << (retry + 1)

@@ -39,12 +39,13 @@ var (
 	flagResume  = flag.Bool("resume", false, "go on with the rounds of the report that is there")
 	flagOnly    = flag.String("only", "", "measure only what matches this regular expression")
 	flagProfile = flag.Bool("profile", false, "write a CPU profile of the engine for each round")
+	flagCrowd   = flag.Int("connections", crowdConnections, "how many connections wait at once in a closed load")
 	flagTiny    = flag.Bool("tiny", false, "a small form that shows that everything works and measures nothing")
 )
 
 const (
 	bufferPool = "--innodb-buffer-pool-size=1G"
-	// crowdConnections are as many as wait at once in a closed load.
+	// crowdConnections are as many as wait at once in a closed load, unless told otherwise.
 	crowdConnections = 256
 	// openConnections are more than a lane and its batches hold, so that an open
 	// load is really open.
@@ -63,6 +64,7 @@ const (
 // size is what a run takes its time for.
 type size struct {
 	warm, window time.Duration
+	connections  int // of a closed load
 	oldLines     int64
 	units        int64 // of the product that is sold out
 	buyers       int64
@@ -122,7 +124,10 @@ func open(b *testing.B) *engine {
 	b.Helper()
 	e := &engine{
 		b: b, out: *flagOut, http: &http.Client{Timeout: time.Minute},
-		size:      size{warm: time.Second, window: *flagWindow, oldLines: *flagOld, units: 10_000, buyers: 50_000},
+		size: size{
+			warm: time.Second, window: *flagWindow, connections: *flagCrowd,
+			oldLines: *flagOld, units: 10_000, buyers: 50_000,
+		},
 		databases: map[string]*database{}, processes: map[string]*process{},
 		batch: map[keyKind]int{holdIDKeys: firstBatch, arbitraryKeys: firstBatch},
 	}
@@ -130,7 +135,10 @@ func open(b *testing.B) *engine {
 	rounds := *flagRounds
 	if *flagTiny {
 		rounds = 1
-		e.size = size{warm: 50 * time.Millisecond, window: 250 * time.Millisecond, oldLines: 10_000, units: 500, buyers: 2500}
+		e.size = size{
+			warm: 50 * time.Millisecond, window: 250 * time.Millisecond, connections: *flagCrowd,
+			oldLines: 10_000, units: 500, buyers: 2500,
+		}
 	}
 	var err error
 	e.only, err = regexp.Compile(*flagOnly)
@@ -286,7 +294,7 @@ func (e *engine) peak(name string) float64 {
 func (e *engine) closed(name string, buy func(int) buyer, want ...int) *plan {
 	p := e.processes[name]
 	return &plan{
-		addr: p.addr, pids: pids{p.pid, e.mysqlPID}, connections: crowdConnections, buyer: buy, want: want,
+		addr: p.addr, pids: pids{p.pid, e.mysqlPID}, connections: e.size.connections, buyer: buy, want: want,
 		warm: e.size.warm, window: e.size.window,
 	}
 }

@@ -81,7 +81,7 @@ func (r *report) plot() string {
 	fmt.Fprintf(&svg, plotHead, plotWidth, height, title)
 	fmt.Fprintf(&svg, "<text class=\"title\" x=\"12\" y=\"26\">%s</text>\n", title)
 	fmt.Fprintf(&svg, "<text class=\"note\" x=\"12\" y=\"46\">%d connections, %d processors for everything, default durability; "+
-		"median of %d rounds, with minimum and maximum</text>\n", crowdConnections, r.Processors, len(r.Rounds))
+		"median of %d rounds, with minimum and maximum</text>\n", r.Connections, r.Processors, len(r.Rounds))
 	for i, b := range bars {
 		b.draw(&svg, plotTop+i*barStep, (plotWidth-plotLeft-plotRight)/most)
 	}

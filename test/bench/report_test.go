@@ -54,6 +54,7 @@ type report struct {
 	Go           string   `json:"go"`
 	Wanted       int      `json:"rounds_wanted"`
 	Window       string   `json:"window"`
+	Connections  int      `json:"connections"`
 	OldLines     int64    `json:"old_lines"`
 	Units        int64    `json:"units"`
 	WaitingBytes float64  `json:"waiting_bytes,omitempty"`
@@ -111,7 +112,8 @@ func newReport(folder string, resume bool, rounds int, size size) (*report, erro
 		}
 	}
 	r.Processor, r.Processors, r.Go = processor(), runtime.NumCPU(), runtime.Version()
-	r.Wanted, r.Window, r.OldLines, r.Units = rounds, size.window.String(), size.oldLines, size.units
+	r.Wanted, r.Window, r.Connections = rounds, size.window.String(), size.connections
+	r.OldLines, r.Units = size.oldLines, size.units
 	return r, nil
 }
 
@@ -328,9 +330,9 @@ func names() []string {
 func (r *report) machine() string {
 	disk, diskLeast, diskMost, _ := r.spread(func(m *round) float64 { return m.DiskMicroseconds })
 	busy, busyLeast, busyMost, _ := r.spread(func(m *round) float64 { return m.LoadAverage })
-	return fmt.Sprintf("%d processors (%s), MySQL %s with default durability and a buffer pool of 1 GiB, %s; %d rounds, %s each; "+
+	return fmt.Sprintf("%d processors (%s), MySQL %s with default durability and a buffer pool of 1 GiB, %s; %d rounds, %s each, %d connections; "+
 		"fdatasync %s µs (%s to %s), load average before a round %s (%s to %s).\n",
-		r.Processors, r.Processor, r.MySQL, r.Go, len(r.Rounds), r.Window,
+		r.Processors, r.Processor, r.MySQL, r.Go, len(r.Rounds), r.Window, r.Connections,
 		short(disk), short(diskLeast), short(diskMost), short(busy), short(busyLeast), short(busyMost))
 }
 

@@ -99,9 +99,10 @@ func NewLanes[K comparable, J any](work Work[K, J], meter Meter, maxAge time.Dur
 	return &Lanes[K, J]{work: work, meter: meter, maxAge: maxAge, lanes: map[K]*queue[J]{}}
 }
 
-// Do queues a job and waits for its end. It returns what the job was ended with,
-// ErrOverloaded when the queue is full or was too slow, or the context's error when
-// that ends first: a job whose batch had started is done nevertheless.
+// Do queues a job and waits for its end. It returns what the job was ended with, or,
+// with nothing done, ErrOverloaded when the queue is full or was too slow and the
+// context's error when that ended first. Once its batch has started a job's end is
+// waited for, as long as the work takes: it is as good as done.
 func (l *Lanes[K, J]) Do(ctx context.Context, key K, job J) error {
 	ticket := &Ticket[J]{Job: job, ctx: ctx, since: time.Now(), done: make(chan error, 1)}
 	if budget.Spent(ctx) || !l.join(key, ticket) {
@@ -110,22 +111,21 @@ func (l *Lanes[K, J]) Do(ctx context.Context, key K, job J) error {
 	}
 	timer := time.NewTimer(budget.Left(ctx, l.maxAge))
 	defer timer.Stop()
-	for {
-		select {
-		case err := <-ticket.done:
-			return err
-		case <-ctx.Done():
-			// The place is free for one who still waits.
-			l.withdraw(key, ticket)
+	select {
+	case err := <-ticket.done:
+		return err
+	case <-ctx.Done():
+		// The place is free for one who still waits.
+		if l.withdraw(key, ticket) {
 			return ctx.Err()
-		case <-timer.C:
-			// Once its batch has started, its end is worth waiting for.
-			if l.withdraw(key, ticket) {
-				l.meter.Overloaded()
-				return ErrOverloaded
-			}
+		}
+	case <-timer.C:
+		if l.withdraw(key, ticket) {
+			l.meter.Overloaded()
+			return ErrOverloaded
 		}
 	}
+	return <-ticket.done
 }
 
 // withdraw takes a ticket out of its queue, if it is still there.
@@ -222,7 +222,7 @@ func (l *Lanes[K, J]) run(key K, batch []*Ticket[J], next func()) {
 	l.work(context.Background(), key, batch, next)
 }
 
-// take gives the next batch without those who left.
+// take gives the next batch, and ends the jobs of those who left.
 func (l *Lanes[K, J]) take(q *queue[J]) []*Ticket[J] {
 	taken := q.waiting
 	q.waiting = nil
@@ -231,5 +231,11 @@ func (l *Lanes[K, J]) take(q *queue[J]) []*Ticket[J] {
 		taken = taken[:maxBatch]
 	}
 	l.meter.QueueChanged(-len(taken))
-	return slices.DeleteFunc(taken, func(t *Ticket[J]) bool { return t.ctx.Err() != nil })
+	return slices.DeleteFunc(taken, func(t *Ticket[J]) bool {
+		left := t.ctx.Err()
+		if left != nil {
+			t.Done(left)
+		}
+		return left != nil
+	})
 }

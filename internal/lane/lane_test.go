@@ -278,7 +278,9 @@ func TestWorkThatPanicsOrForgetsBreaksItsOwnBatchOnly(t *testing.T) {
 	})
 }
 
-func TestBatchGoesOnWithoutTheOneWhoBeganIt(t *testing.T) {
+// Whoever left might still read: a half-closed connection does. What is under way is
+// neither given up nor told to have come to nothing.
+func TestOneWhoLeavesABatchUnderWayHearsWhatItCameTo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHall()
@@ -288,11 +290,25 @@ func TestBatchGoesOnWithoutTheOneWhoBeganIt(t *testing.T) {
 			batch[0].Done(<-h.release)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		answer := h.send(ctx, 1)
+		gone := h.send(ctx, 1)
 		cancel()
-		require.ErrorIs(t, <-answer, context.Canceled)
+		synctest.Wait()
+		assert.Empty(t, gone, "its batch is under way")
 		require.NoError(t, workCtx.Err())
 		h.release <- nil
+		require.NoError(t, <-gone)
+		h.requireIdle(t)
+	})
+}
+
+func TestOneWhoHasLeftBeginsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, <-h.send(ctx, 1), context.Canceled)
+		assert.Empty(t, h.started)
 		h.requireIdle(t)
 	})
 }

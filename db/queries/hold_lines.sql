@@ -5,14 +5,14 @@ INSERT INTO hold_lines (id, position, product_id, customer_id, quantity, price_a
                         due_at, expires_at, ttl_seconds, payment_window_seconds, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?);
 
--- name: GetHold :many
--- A hold's lines as one committed state, whether an order was made of it, and the
--- clock that its status goes by.
+-- name: GetHolds :many
+-- Holds' lines, each one's in its own order, as one committed state, whether an order was
+-- made of it, and the clock that its status goes by. By primary key: see LockHolds.
 SELECT sqlc.embed(hold_lines), NOW(6) AS now,
        EXISTS (SELECT 1 FROM orders WHERE orders.id = hold_lines.id) AS ordered
-FROM hold_lines
-WHERE hold_lines.id = ?
-ORDER BY hold_lines.position;
+FROM hold_lines FORCE INDEX (PRIMARY)
+WHERE hold_lines.id IN (sqlc.slice('ids'))
+ORDER BY hold_lines.id, hold_lines.position;
 
 -- name: LockHold :many
 -- A hold's lines, nobody else's to change until the transaction ends.
@@ -22,10 +22,6 @@ SELECT * FROM hold_lines WHERE id = ? ORDER BY position FOR UPDATE;
 -- Waits for whoever is writing the hold, then says whether it is there, made at
 -- this very instant: another with the same id is not the one that was written.
 SELECT COUNT(*) FROM hold_lines WHERE id = ? AND created_at = ? FOR SHARE;
-
--- name: HoldsThere :many
--- Which of these ids are taken.
-SELECT id FROM hold_lines WHERE id IN (sqlc.slice('ids')) AND position = 0;
 
 -- name: HoldProducts :many
 -- The products of a hold in the order in which they are locked. A line's product

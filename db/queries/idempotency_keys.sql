@@ -22,8 +22,8 @@ WHERE old.id IN (sqlc.slice('ids')) AND old.created_at <= sqlc.arg(before) AND i
 SELECT COUNT(*) FROM idempotency_keys WHERE id = ? AND target = ? AND created_at = ? FOR SHARE;
 
 -- name: IdempotencyKeysThere :many
--- Which of these keys had an effect within the last so many seconds.
-SELECT id FROM idempotency_keys
+-- Which of these keys had an effect within the last so many seconds, and which.
+SELECT id, fingerprint, target FROM idempotency_keys
 WHERE id IN (sqlc.slice('ids'))
   AND created_at > NOW(6) - INTERVAL CAST(sqlc.arg(life_seconds) AS SIGNED) SECOND;
 

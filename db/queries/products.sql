@@ -25,9 +25,8 @@ SELECT * FROM products WHERE id = ? FOR UPDATE;
 -- Everything that a refusal says of products, from one snapshot and without any
 -- lock: their rules and stock, and when the first of the units that are off sale
 -- is due (the year 9999 where there are none). A due time in the past means that
--- units can be given back. Ordered by the whole index: else several products make
--- the optimizer read and sort all of their lines. The order names the whole index: by due_at alone the
--- optimizer reads and sorts all lines of the product.
+-- units can be given back. The order names the whole index: by due_at alone the
+-- optimizer reads and sorts all lines of the products.
 SELECT sqlc.embed(products), NOW(6) AS now,
        CAST(COALESCE((SELECT h.due_at FROM hold_lines AS h
                       WHERE h.product_id = products.id AND h.state = 'held'

@@ -154,31 +154,41 @@ func (q *Queries) ExtendLines(ctx context.Context, db DBTX, arg ExtendLinesParam
 	return result.RowsAffected()
 }
 
-const GetHold = `-- name: GetHold :many
+const GetHolds = `-- name: GetHolds :many
 SELECT hold_lines.id, hold_lines.position, hold_lines.product_id, hold_lines.customer_id, hold_lines.quantity, hold_lines.price_amount, hold_lines.currency, hold_lines.state, hold_lines.ended, hold_lines.due_at, hold_lines.expires_at, hold_lines.ttl_seconds, hold_lines.payment_window_seconds, hold_lines.created_at, NOW(6) AS now,
        EXISTS (SELECT 1 FROM orders WHERE orders.id = hold_lines.id) AS ordered
-FROM hold_lines
-WHERE hold_lines.id = ?
-ORDER BY hold_lines.position
+FROM hold_lines FORCE INDEX (PRIMARY)
+WHERE hold_lines.id IN (/*SLICE:ids*/?)
+ORDER BY hold_lines.id, hold_lines.position
 `
 
-type GetHoldRow struct {
+type GetHoldsRow struct {
 	HoldLine HoldLine
 	Now      time.Time
 	Ordered  bool
 }
 
-// A hold's lines as one committed state, whether an order was made of it, and the
-// clock that its status goes by.
-func (q *Queries) GetHold(ctx context.Context, db DBTX, id sale.HoldID) ([]GetHoldRow, error) {
-	rows, err := db.QueryContext(ctx, GetHold, id)
+// Holds' lines, each one's in its own order, as one committed state, whether an order was
+// made of it, and the clock that its status goes by. By primary key: see LockHolds.
+func (q *Queries) GetHolds(ctx context.Context, db DBTX, ids []sale.HoldID) ([]GetHoldsRow, error) {
+	query := GetHolds
+	var queryParams []interface{}
+	if len(ids) > 0 {
+		for _, v := range ids {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
+	}
+	rows, err := db.QueryContext(ctx, query, queryParams...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []GetHoldRow
+	var items []GetHoldsRow
 	for rows.Next() {
-		var i GetHoldRow
+		var i GetHoldsRow
 		if err := rows.Scan(
 			&i.HoldLine.ID,
 			&i.HoldLine.Position,
@@ -292,44 +302,6 @@ func (q *Queries) HoldProducts(ctx context.Context, db DBTX, id sale.HoldID) ([]
 			return nil, err
 		}
 		items = append(items, product_id)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const HoldsThere = `-- name: HoldsThere :many
-SELECT id FROM hold_lines WHERE id IN (/*SLICE:ids*/?) AND position = 0
-`
-
-// Which of these ids are taken.
-func (q *Queries) HoldsThere(ctx context.Context, db DBTX, ids []sale.HoldID) ([]sale.HoldID, error) {
-	query := HoldsThere
-	var queryParams []interface{}
-	if len(ids) > 0 {
-		for _, v := range ids {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
-	}
-	rows, err := db.QueryContext(ctx, query, queryParams...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []sale.HoldID
-	for rows.Next() {
-		var id sale.HoldID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
 	}
 	if err := rows.Close(); err != nil {
 		return nil, err

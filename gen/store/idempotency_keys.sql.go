@@ -123,7 +123,7 @@ func (q *Queries) IdempotencyKeyExists(ctx context.Context, db DBTX, arg Idempot
 }
 
 const IdempotencyKeysThere = `-- name: IdempotencyKeysThere :many
-SELECT id FROM idempotency_keys
+SELECT id, fingerprint, target FROM idempotency_keys
 WHERE id IN (/*SLICE:ids*/?)
   AND created_at > NOW(6) - INTERVAL CAST(? AS SIGNED) SECOND
 `
@@ -133,8 +133,14 @@ type IdempotencyKeysThereParams struct {
 	LifeSeconds int64
 }
 
-// Which of these keys had an effect within the last so many seconds.
-func (q *Queries) IdempotencyKeysThere(ctx context.Context, db DBTX, arg IdempotencyKeysThereParams) ([][]byte, error) {
+type IdempotencyKeysThereRow struct {
+	ID          []byte
+	Fingerprint []byte
+	Target      []byte
+}
+
+// Which of these keys had an effect within the last so many seconds, and which.
+func (q *Queries) IdempotencyKeysThere(ctx context.Context, db DBTX, arg IdempotencyKeysThereParams) ([]IdempotencyKeysThereRow, error) {
 	query := IdempotencyKeysThere
 	var queryParams []interface{}
 	if len(arg.Ids) > 0 {
@@ -151,13 +157,13 @@ func (q *Queries) IdempotencyKeysThere(ctx context.Context, db DBTX, arg Idempot
 		return nil, err
 	}
 	defer rows.Close()
-	var items [][]byte
+	var items []IdempotencyKeysThereRow
 	for rows.Next() {
-		var id []byte
-		if err := rows.Scan(&id); err != nil {
+		var i IdempotencyKeysThereRow
+		if err := rows.Scan(&i.ID, &i.Fingerprint, &i.Target); err != nil {
 			return nil, err
 		}
-		items = append(items, id)
+		items = append(items, i)
 	}
 	if err := rows.Close(); err != nil {
 		return nil, err

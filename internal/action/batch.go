@@ -123,10 +123,10 @@ func (b *batch) sift(ctx context.Context) ([]*ticket, error) {
 
 // view is what one look says to a whole batch.
 type view struct {
-	product sight // of one product, empty when there is none
-	holds   map[sale.HoldID]bool
-	keys    map[[claimBytes]byte]bool
+	product sight            // of one product, empty when there is none
 	counts  map[string]count // of customers, where the product has a limit
+	keys    map[[claimBytes]byte]store.IdempotencyKeysThereRow
+	holds   map[sale.HoldID]HoldView
 
 	verdicts map[question]error // that were found, of a product without a limit
 }
@@ -158,8 +158,8 @@ func (b *batch) answer(v *view, release bool) {
 	var rest []*ticket
 	for _, ticket := range b.waiting {
 		w := ticket.Job
-		if v.holds[w.id] || v.keys[w.claim.id] {
-			ticket.Done(errTaken)
+		if had, err := v.replay(w); had {
+			ticket.Done(err)
 			continue
 		}
 		if err := v.decide(w, release); err != nil && !errors.Is(err, errOverdue) {
@@ -169,6 +169,32 @@ func (b *batch) answer(v *view, release bool) {
 		rest = append(rest, ticket)
 	}
 	b.waiting = rest
+}
+
+// replay says whether a wish's key had its effect, and tells the wish what that was. errTaken
+// when its hold is not there any more, which its owner then finds out.
+func (v *view) replay(w *wish) (had bool, err error) {
+	id := w.id
+	if !w.byID {
+		key, found := v.keys[w.claim.id]
+		if !found {
+			return false, nil
+		}
+		if err := w.claim.compare(key.Fingerprint); err != nil {
+			return true, err
+		}
+		id = sale.HoldID(key.Target)
+	}
+	made, found := v.holds[id]
+	switch {
+	case found:
+		w.replayed = &made
+		return true, nil
+	case w.byID:
+		return false, nil
+	default:
+		return true, errTaken
+	}
 }
 
 // of is the product as it looks to a wish's customer.
@@ -243,14 +269,12 @@ func distinct(texts []string) []string {
 	return slices.Compact(texts)
 }
 
-// look is CreateHold's look for a whole batch: one statement each for the two kinds
-// of keys, the product and the customers, where there is any.
+// look is CreateHold's look for a whole batch: one statement each for the product, the
+// customers, where there is a limit, and the two kinds of keys. The keys come last: a key
+// that took the units which are missing is there by then.
 func (b *batch) look(ctx context.Context) (*view, error) {
 	v := &view{product: sight{}, verdicts: map[question]error{}}
 	err := b.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {
-		if err := b.findTaken(ctx, q, v); err != nil {
-			return err
-		}
 		rows, err := b.q.LookAtProducts(ctx, q, []sale.ProductID{b.id})
 		if err != nil {
 			return fmt.Errorf("looking at %s: %w", b.id, err)
@@ -259,14 +283,17 @@ func (b *batch) look(ctx context.Context) (*view, error) {
 			v.product[b.id] = seenOf(row)
 		}
 		if len(rows) > 0 && v.product[b.id].PerCustomerLimit != nil {
-			v.counts, err = b.countUnits(ctx, q, b.id, customersOf(b.waiting))
+			if v.counts, err = b.countUnits(ctx, q, b.id, customersOf(b.waiting)); err != nil {
+				return err
+			}
 		}
-		return err
+		return b.findReplays(ctx, q, v)
 	})
 	return v, err
 }
 
-func (b *batch) findTaken(ctx context.Context, q store.DBTX, v *view) error {
+// findReplays looks for the keys that had their effect, and for what that was.
+func (b *batch) findReplays(ctx context.Context, q store.DBTX, v *view) error {
 	var holds []sale.HoldID
 	var keys [][]byte
 	for _, ticket := range b.waiting {
@@ -277,26 +304,25 @@ func (b *batch) findTaken(ctx context.Context, q store.DBTX, v *view) error {
 			keys = append(keys, w.claim.id[:])
 		}
 	}
-	if len(holds) > 0 {
-		there, err := b.q.HoldsThere(ctx, q, holds)
-		if err != nil {
-			return fmt.Errorf("looking for holds: %w", err)
-		}
-		v.holds = make(map[sale.HoldID]bool, len(there))
-		for _, id := range there {
-			v.holds[id] = true
-		}
-	}
 	if len(keys) > 0 {
 		there, err := b.keysThere(ctx, q, keys)
 		if err != nil {
 			return err
 		}
-		v.keys = make(map[[claimBytes]byte]bool, len(there))
-		for _, id := range there {
-			v.keys[[claimBytes]byte(id)] = true
+		v.keys = make(map[[claimBytes]byte]store.IdempotencyKeysThereRow, len(there))
+		for _, key := range there {
+			v.keys[[claimBytes]byte(key.ID)] = key
+			holds = append(holds, sale.HoldID(key.Target))
 		}
 	}
+	if len(holds) == 0 {
+		return nil
+	}
+	rows, err := b.q.GetHolds(ctx, q, holds)
+	if err != nil {
+		return fmt.Errorf("reading holds of keys: %w", err)
+	}
+	v.holds = viewsOf(rows)
 	return nil
 }
 

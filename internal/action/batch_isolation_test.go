@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,12 @@ type merging struct {
 type gatedCache struct {
 	action.Cache
 	open sync.RWMutex // held by a test while the cache is shut
+	puts atomic.Int64
+}
+
+func (c *gatedCache) Put(ctx context.Context, products ...sale.Product) {
+	c.puts.Add(1)
+	c.Cache.Put(ctx, products...)
 }
 
 func (c *gatedCache) Get(
@@ -95,6 +102,57 @@ func (m *merging) batch(p sale.Product, wishes ...action.CreateHoldInput) []merg
 
 // movements counts the changes of stock so far: one for each transaction that held.
 func (m *merging) movements() int64 { return m.count("SELECT COUNT(*) FROM movements") }
+
+func TestABatchIsOneWriteOfTheCache(t *testing.T) {
+	s := setupMerging(t)
+	p := s.product(100)
+	wishes := make([]action.CreateHoldInput, 20)
+	for i := range wishes {
+		wishes[i] = wish(fmt.Sprint(i), line(p, 1))
+	}
+	before := s.gate.puts.Load()
+	for _, result := range s.batch(p, wishes...) {
+		require.NoError(t, result.err)
+	}
+	assert.Equal(t, int64(2), s.gate.puts.Load()-before, "of the first one alone and of the others")
+}
+
+// A key that has its effect at another process while a batch looks took the units that are
+// missing: it is replayed, and not refused for what it took itself.
+func TestKeyThatHasItsEffectWhileABatchLooksIsReplayed(t *testing.T) {
+	for name, mark := range map[string]struct{ table, column string }{
+		"any key":   {"idempotency_keys", "target"},
+		"a hold id": {"hold_lines", "id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setupMerging(t)
+			p := s.product(1)
+			key := "any"
+			if mark.table == "hold_lines" {
+				key = sale.NewHoldID(p.ID).String()
+			}
+			in := keyedWish(key, "ann", line(p, 1))
+			made, err := s.CreateHold.Do(s.ctx(), in)
+			require.NoError(t, err)
+			s.exec(fmt.Sprintf("CREATE TABLE hidden AS SELECT * FROM %s WHERE %s = ?", mark.table, mark.column), made.Value.ID)
+			s.exec(fmt.Sprintf("DELETE FROM %s WHERE %s = ?", mark.table, mark.column), made.Value.ID)
+
+			unlock := s.lockTable("products")
+			answers := make(chan merged, 1)
+			go func() {
+				result, err := s.CreateHold.Do(s.ctx(), in)
+				answers <- merged{result, err}
+			}()
+			s.awaitStatement("-- name: LookAtProducts ")
+			s.exec(fmt.Sprintf("INSERT INTO %s SELECT * FROM hidden", mark.table))
+			unlock()
+			again := <-answers
+			require.NoError(t, again.err)
+			assert.True(t, again.Replayed)
+			assert.Equal(t, made.Value, again.Value)
+		})
+	}
+}
 
 func TestLockedOverdueLineInABatchCostsOnlyThoseWhoNeedItsUnits(t *testing.T) {
 	s := setupMerging(t)

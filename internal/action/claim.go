@@ -151,13 +151,19 @@ func (c claim) recall(ctx context.Context, db *mysql.DB, q *store.Queries) ([cla
 			return keyInProgress()
 		case err != nil:
 			return fmt.Errorf("reading an idempotency key: %w", err)
-		case [claimBytes]byte(row.Fingerprint) != c.fingerprint:
-			return keyReused()
 		}
 		target = [claimBytes]byte(row.Target)
-		return nil
+		return c.compare(row.Fingerprint)
 	})
 	return target, err
+}
+
+// compare returns CodeKeyReused for the record of another request with this key.
+func (c claim) compare(fingerprint []byte) error {
+	if [claimBytes]byte(fingerprint) != c.fingerprint {
+		return keyReused()
+	}
+	return nil
 }
 
 func keyReused() *sale.Error {

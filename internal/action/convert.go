@@ -51,6 +51,22 @@ func holdOf(rows []store.HoldLine, ordered bool) sale.Hold {
 	return hold
 }
 
+// viewsOf are holds and their statuses, made of all their lines in order.
+func viewsOf(rows []store.GetHoldsRow) map[sale.HoldID]HoldView {
+	lines := make(map[sale.HoldID][]store.HoldLine, len(rows))
+	for _, row := range rows {
+		lines[row.HoldLine.ID] = append(lines[row.HoldLine.ID], row.HoldLine)
+	}
+	views := make(map[sale.HoldID]HoldView, len(lines))
+	for _, row := range rows {
+		if row.HoldLine.Position == 0 {
+			hold := holdOf(lines[row.HoldLine.ID], row.Ordered)
+			views[hold.ID] = HoldView{Hold: hold, Status: hold.Status(row.Now)}
+		}
+	}
+	return views
+}
+
 func linesOf(rows []store.HoldLine) []sale.Line {
 	lines := make([]sale.Line, len(rows))
 	for i, row := range rows {

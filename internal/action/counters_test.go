@@ -127,42 +127,46 @@ func (c *counted) statements() int64 {
 	return c.counter("Questions") - c.counter("Com_set_option")
 }
 
-// rush sends one request, whose batch a locked table holds up, and the others while
-// it waits; then it unlocks the table. So there are two batches, whatever the machine
-// does.
+// rush asks for so many holds. One request's batch is held up, and the others wait
+// meanwhile. So there are two batches, whatever the machine does.
 func (c *counted) rush(n int, p sale.Product) map[sale.Code]int {
 	c.t.Helper()
-	codes, _ := c.rushBeside(n, p)
+	return c.rushOn("products", n, c.holder(p))
+}
+
+// holder asks for holds with keys of their own.
+func (c *counted) holder(p sale.Product) func(int) error {
+	return func(i int) error {
+		_, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), keyedWish(
+			sale.NewHoldID(p.ID).String(), "customer-"+strconv.Itoa(i), line(p, 1)))
+		return err
+	}
+}
+
+// rushOn is a rush of any requests, whose first batch waits for a locked table.
+func (c *counted) rushOn(table string, n int, ask func(i int) error) map[sale.Code]int {
+	c.t.Helper()
+	codes, _ := c.rushBeside(table, n, ask)
 	return codes
 }
 
 // rushBeside is a rush beside operations that take the product's row each for itself.
 // It says how many transactions wait for the locked table at once, too.
-func (c *counted) rushBeside(n int, p sale.Product, others ...func() error) (outcomes map[sale.Code]int, waiting int64) {
+func (c *counted) rushBeside(
+	table string, n int, ask func(i int) error, others ...func() error,
+) (outcomes map[sale.Code]int, waiting int64) {
 	c.t.Helper()
-	conn, err := c.db.SQL().Conn(c.ctx())
-	require.NoError(c.t, err)
-	defer func() { require.NoError(c.t, conn.Close()) }()
-	execute := func(statement string) {
-		_, err := conn.ExecContext(c.ctx(), statement)
-		require.NoError(c.t, err)
-	}
 	codes := newTally(c.t)
-	ask := func(i int) {
-		_, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), keyedWish(
-			sale.NewHoldID(p.ID).String(), "customer-"+strconv.Itoa(i), line(p, 1)))
-		codes.add(err)
-	}
 	begun := c.queue.batches()
-	execute("LOCK TABLES products WRITE")
+	unlock := c.lockTable(table)
 	var running sync.WaitGroup
-	running.Go(func() { ask(0) })
+	running.Go(func() { codes.add(ask(0)) })
 	c.queue.await(c.t, func() bool { return c.queue.begun > begun })
 	for _, other := range others {
 		running.Go(func() { codes.add(other()) })
 	}
 	for i := range n - 1 {
-		running.Go(func() { ask(i + 1) })
+		running.Go(func() { codes.add(ask(i + 1)) })
 	}
 	c.queue.await(c.t, func() bool { return c.queue.waiting == n-1 })
 	if len(others) > 0 {
@@ -170,9 +174,25 @@ func (c *counted) rushBeside(n int, p sale.Product, others ...func() error) (out
 		require.NoError(c.t, c.db.SQL().QueryRowContext(c.ctx(), `SELECT COUNT(*) FROM performance_schema.threads
 			WHERE processlist_state = 'Waiting for table metadata lock'`).Scan(&waiting))
 	}
-	execute("UNLOCK TABLES")
+	unlock()
 	running.Wait()
 	return codes.codes, waiting
+}
+
+// lockTable keeps all others from a table until unlock is called.
+func (s *shop) lockTable(name string) (unlock func()) {
+	s.t.Helper()
+	conn, err := s.db.SQL().Conn(s.ctx())
+	require.NoError(s.t, err)
+	execute := func(statement string) {
+		_, err := conn.ExecContext(s.ctx(), statement)
+		require.NoError(s.t, err)
+	}
+	execute("LOCK TABLES " + name + " WRITE")
+	return func() {
+		execute("UNLOCK TABLES")
+		require.NoError(s.t, conn.Close())
+	}
 }
 
 // mostPerThousand is how many commits a thousand holds of a crowd may cost.
@@ -202,7 +222,7 @@ func TestReleasesAndFailuresBesideACrowdDoNotBreakItUp(t *testing.T) {
 	for round := range rounds {
 		others := append(c.releases(releases, p), c.failures(failures, round, p)...)
 		before := c.counter("Com_commit")
-		codes, waiting := c.rushBeside(crowd, p, others...)
+		codes, waiting := c.rushBeside("products", crowd, c.holder(p), others...)
 		commits += c.counter("Com_commit") - before
 		require.Equal(t, map[sale.Code]int{"": crowd + releases + failures}, codes)
 		assert.LessOrEqual(t, waiting, int64(mostWaiting))
@@ -210,6 +230,37 @@ func TestReleasesAndFailuresBesideACrowdDoNotBreakItUp(t *testing.T) {
 	ofHolds := commits - rounds*(releases+failures)
 	assert.LessOrEqual(t, ofHolds*1000, int64(mostPerThousand*rounds*crowd), "%d commits, %d of them of holds", commits, ofHolds)
 	c.requireUnits(p, 100_000-rounds*crowd, rounds*crowd, 0, 0)
+}
+
+// Orders and payments share no row, only the commit.
+func TestOrdersAndPaymentsOfACrowdShareTransactions(t *testing.T) {
+	c := openCounted(t)
+	p := c.product(100_000)
+	const (
+		crowd       = 64
+		mostCommits = 2 // of two batches
+	)
+	holds := make([]sale.HoldID, crowd)
+	for i := range holds {
+		holds[i] = c.hold("ann", line(p, 1)).ID
+	}
+	commits := func(table string, ask func(i int) error) int64 {
+		before := c.counter("Com_commit")
+		require.Equal(t, map[sale.Code]int{"": crowd}, c.rushOn(table, crowd, ask))
+		return c.counter("Com_commit") - before
+	}
+	orders := make([]action.OrderView, crowd)
+	assert.LessOrEqual(t, commits("orders", func(i int) error {
+		made, err := c.CreateOrder.Do(context.WithoutCancel(c.ctx()), action.CreateOrderInput{Key: holds[i].String(), HoldID: holds[i]})
+		orders[i] = made.Value
+		return err
+	}), int64(mostCommits), "of orders")
+	assert.LessOrEqual(t, commits("payments", func(i int) error {
+		name := strconv.Itoa(i)
+		_, err := c.ProcessPayment.Do(context.WithoutCancel(c.ctx()), said(sale.PaymentSucceeded, orders[i], name, name))
+		return err
+	}), int64(mostCommits), "of payments")
+	c.requireUnits(p, 100_000-crowd, 0, 0, crowd)
 }
 
 // releases prepares to give back so many holds.
@@ -242,28 +293,53 @@ func (c *counted) failures(n, round int, p sale.Product) []func() error {
 
 func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {
 	c := openCounted(t, withFrozenCache) // the real one reads a product again each second
-	stocked, soldOut := c.product(100_000), c.product(1)
+	const most = 256
+	stocked, soldOut, ordered := c.product(100_000), c.product(1), c.product(2*most)
 	c.hold("first", line(soldOut, 1))
 	tests := map[string]struct {
-		product sale.Product
-		want    sale.Code
+		ask  func(int) error
+		want sale.Code
 	}{
-		"holds":    {stocked, ""},
-		"refusals": {soldOut, sale.CodeAllHeld},
+		"holds":            {c.holder(stocked), ""},
+		"refusals":         {c.holder(soldOut), sale.CodeAllHeld},
+		"replays":          {c.replayer(most, ordered, func(int) string { return sale.NewHoldID(ordered.ID).String() }), ""},
+		"replays of texts": {c.replayer(most, ordered, func(i int) string { return fmt.Sprint("key ", i) }), ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			cost := func(crowd int) int64 {
 				before := c.statements()
-				codes := c.rush(crowd, test.product)
+				codes := c.rushOn("products", crowd, test.ask)
 				require.Equal(t, map[sale.Code]int{test.want: crowd}, codes)
 				return c.statements() - before
 			}
 			cost(2) // reads the product into the cache
 			few := cost(16)
-			assert.Equal(t, few, cost(256))
+			assert.Equal(t, few, cost(most))
 			const mostStatements = 24 // of two batches, and of this test
 			assert.LessOrEqual(t, few, int64(mostStatements))
 		})
+	}
+}
+
+// replayer makes holds, of which every other one is ordered, and asks again with their keys.
+func (c *counted) replayer(n int, p sale.Product, key func(i int) string) func(int) error {
+	c.t.Helper()
+	wishes, views := make([]action.CreateHoldInput, n), make([]action.HoldView, n)
+	for i := range wishes {
+		wishes[i] = keyedWish(key(i), "customer-"+strconv.Itoa(i), line(p, 1))
+		made, err := c.CreateHold.Do(c.ctx(), wishes[i])
+		require.NoError(c.t, err)
+		views[i] = made.Value
+		if i%2 == 0 {
+			c.order(views[i])
+			views[i].Status, views[i].Ordered = sale.HoldOrdered, true
+		}
+	}
+	return func(i int) error {
+		again, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), wishes[i])
+		assert.True(c.t, again.Replayed)
+		assert.Equal(c.t, views[i], again.Value)
+		return err
 	}
 }

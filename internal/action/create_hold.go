@@ -38,6 +38,8 @@ type wish struct {
 	claim claim     // not written when the key is the hold's id, which is its own mark
 	byID  bool      // the key is the hold's id
 	hold  sale.Hold // what became of it
+
+	replayed *HoldView // what an earlier request with the key had made, where a batch saw it
 }
 
 // terms are the rules that each product of a wish is held on.
@@ -95,6 +97,8 @@ func (a *CreateHold) make(ctx context.Context, w *wish) (Result[HoldView], error
 		return a.replay(ctx, w)
 	case err != nil:
 		return Result[HoldView]{}, err
+	case w.replayed != nil:
+		return w.again(*w.replayed)
 	}
 	return Result[HoldView]{Value: HoldView{Hold: w.hold, Status: sale.HoldActive}}, nil
 }
@@ -134,6 +138,12 @@ func (a *CreateHold) replay(ctx context.Context, w *wish) (Result[HoldView], err
 	if err != nil {
 		return Result[HoldView]{}, err
 	}
+	return w.again(view)
+}
+
+// again answers with the hold that the key stands for. Only a record of a key tells what
+// was asked with it: a key that is a hold's id is compared with that hold.
+func (w *wish) again(view HoldView) (Result[HoldView], error) {
 	if w.byID && !w.isFor(view.Hold) {
 		return Result[HoldView]{}, keyReused()
 	}
@@ -228,7 +238,7 @@ func (a *CreateHold) hadEffect(ctx context.Context, w *wish) (bool, error) {
 		}
 		return err == nil, err
 	}
-	var there [][]byte
+	var there []store.IdempotencyKeysThereRow
 	err := a.DB.Read(ctx, func(ctx context.Context, q store.DBTX) (err error) {
 		there, err = a.keysThere(ctx, q, [][]byte{w.claim.id[:]})
 		return err
@@ -236,8 +246,8 @@ func (a *CreateHold) hadEffect(ctx context.Context, w *wish) (bool, error) {
 	return len(there) > 0, err
 }
 
-// keysThere says which keys had an effect within their life.
-func (a *CreateHold) keysThere(ctx context.Context, q store.DBTX, keys [][]byte) ([][]byte, error) {
+// keysThere says which keys had an effect within their life, and which.
+func (a *CreateHold) keysThere(ctx context.Context, q store.DBTX, keys [][]byte) ([]store.IdempotencyKeysThereRow, error) {
 	there, err := a.q.IdempotencyKeysThere(ctx, q, store.IdempotencyKeysThereParams{
 		Ids: keys, LifeSeconds: inSeconds(keyLife),
 	})

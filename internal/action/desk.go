@@ -139,19 +139,14 @@ func (d *desk) published(ctx context.Context, id sale.ProductID) (sale.Product, 
 func (d *desk) hold(ctx context.Context, id sale.HoldID) (HoldView, error) {
 	var view HoldView
 	err := d.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {
-		rows, err := d.q.GetHold(ctx, q, id)
+		rows, err := d.q.GetHolds(ctx, q, []sale.HoldID{id})
 		if err != nil {
 			return fmt.Errorf("reading hold %s: %w", id, err)
 		}
 		if len(rows) == 0 {
 			return unknown(sale.CodeHoldNotFound, id.String())
 		}
-		lines := make([]store.HoldLine, len(rows))
-		for i, row := range rows {
-			lines[i] = row.HoldLine
-		}
-		hold := holdOf(lines, rows[0].Ordered)
-		view = HoldView{Hold: hold, Status: hold.Status(rows[0].Now)}
+		view = viewsOf(rows)[id]
 		return nil
 	})
 	return view, err

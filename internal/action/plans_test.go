@@ -90,7 +90,7 @@ func TestHotStatementsReadAFewRowsAmongManyOthers(t *testing.T) {
 			return err
 		},
 		"hold": func(ctx context.Context, db store.DBTX) error {
-			rows, err := q.GetHold(ctx, db, mine.HoldID())
+			rows, err := q.GetHolds(ctx, db, []sale.HoldID{mine.HoldID()})
 			assert.Len(t, rows, 1)
 			return err
 		},
@@ -175,8 +175,8 @@ func TestStatementsForManyHoldsReadNoOthersInATableThatHasJustFilled(t *testing.
 				rows, err := q.LinesOfHolds(ctx, db, holds)
 				return len(rows), err
 			},
-			"holds there": func(ctx context.Context, db store.DBTX) (int, error) {
-				rows, err := q.HoldsThere(ctx, db, holds)
+			"get holds": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.GetHolds(ctx, db, holds)
 				return len(rows), err
 			},
 			"order holds": func(ctx context.Context, db store.DBTX) (int, error) {

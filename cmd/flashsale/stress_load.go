@@ -44,8 +44,8 @@ that is yours.
 
 At the end the units are counted: by SQL when FLASHSALE_MYSQL_DSN is set to the
 server's database, else by reading the products. Exit code 1 when what was
-acknowledged is not what is held, or is more than there was. The first SIGINT ends
-the sending, and what was sent is still reported.`, stress.MaxInFlight, stress.HoldMargin),
+acknowledged is not what is held, or is more than there was, and when the load was
+interrupted. The first SIGINT ends the sending, and what was sent is still reported.`, stress.MaxInFlight, stress.HoldMargin),
 		Example: `  flashsale stress load --rate 500 --duration 10s --stock 1000
   flashsale stress load --url https://staging.example.com --rate 2000 --buyers 100000 --products 5
   flashsale stress load --rate 200 --plot load.svg --json > load.json`,
@@ -65,7 +65,7 @@ func (f *loadFlags) register(cmd *cobra.Command) {
 	set := cmd.Flags()
 	set.StringVar(&f.URL, "url", "http://localhost:8080", "the server that gets the load")
 	set.Int64Var(&f.Rate, "rate", 100, fmt.Sprintf("requests that are offered a second, 1 to %d", stress.MaxRate))
-	set.Int64Var(&f.Buyers, "buyers", 1000, fmt.Sprintf("how many different customers ask, 1 to %d", stress.MaxBuyers))
+	set.Int64Var(&f.Buyers, "buyers", 1000, fmt.Sprintf("how many different customers ask in turn, 1 to %d", stress.MaxBuyers))
 	set.IntVar(&f.Products, "products", 1, fmt.Sprintf("how many products are made and asked for in turn, 1 to %d", stress.MaxProducts))
 	set.Int64Var(&f.Stock, "stock", 1000, "how many units there are of each product")
 	set.DurationVar(&f.Duration, "duration", 10*time.Second,

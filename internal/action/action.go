@@ -59,7 +59,8 @@ type Kit struct {
 	Sender      Sender // nil where no endpoint is made and nothing delivered
 	Log         *slog.Logger
 	LatePayment sale.LatePayment
-	// Coalesce merges what waits for one product into one transaction.
+	// Coalesce merges holds that wait for one product into one transaction, and so orders,
+	// and payments.
 	Coalesce bool
 }
 

@@ -91,7 +91,7 @@ type Config struct {
 	StripeWebhookSecrets []string
 	UnknownOrderStatus   int // 404 or 503
 	LatePayment          sale.LatePayment
-	Coalesce             bool // holds that wait for one product share a transaction
+	Coalesce             bool // what waits at once shares a transaction: holds of one product, orders, payments
 	SweepInterval        time.Duration
 	WebhookInterval      time.Duration
 	WebhookAllowPrivate  bool          // events may go to private and loopback addresses, and unencrypted

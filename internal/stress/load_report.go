@@ -74,7 +74,7 @@ func (r *recorder) report(plan LoadPlan, elapsed time.Duration) LoadReport {
 // Print writes the report for a person.
 func (r LoadReport) Print(w io.Writer) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d requests a second for %v to %s: %d customers, %d products with %d units each\n\n",
+	fmt.Fprintf(&text, "%d requests a second for %v to %s: %d customers in turn, %d products with %d units each\n\n",
 		r.Rate, time.Duration(r.Seconds*float64(time.Second)), r.URL, r.Buyers, r.Products, r.Stock)
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(table, r.rows())

@@ -107,13 +107,12 @@ const (
 	other                      // anything else
 )
 
-// fire sends request n: products take turns, and each time round another
-// customer asks.
+// fire sends request n: products take turns, and so do customers.
 func (t *target) fire(ctx context.Context, n int64) answer {
 	products := int64(len(t.products))
 	at := int(n % products)
 	result := answer{product: at}
-	response, err := t.http.Do(t.request(ctx, t.products[at], n/products%t.buyers))
+	response, err := t.http.Do(t.request(ctx, t.products[at], n%t.buyers))
 	if err != nil {
 		result.verdict = broken
 		result.undecided, result.err = transportFailure(err)

@@ -356,16 +356,16 @@ func TestEveryRequestHasItsOwnKeyAndTrafficStaysOnTheHost(t *testing.T) {
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	}))
 	defer server.Close()
-	target, err := newTarget(LoadPlan{URL: server.URL, Buyers: 3})
+	target, err := newTarget(LoadPlan{URL: server.URL, Buyers: 4})
 	require.NoError(t, err)
 	defer target.close()
-	target.products = []sale.ProductID{home}
+	target.products = []sale.ProductID{home, home}
 	for n := range int64(6) {
 		result := target.fire(t.Context(), n)
 		assert.Equal(t, "307", result.label)
 	}
 	assert.Len(t, keys, 6)
-	assert.Equal(t, map[string]int{"load-1": 2, "load-2": 2, "load-3": 2}, customers)
+	assert.Equal(t, map[string]int{"load-1": 2, "load-2": 2, "load-3": 1, "load-4": 1}, customers)
 }
 
 func TestNoAnswerIsATransportErrorWithAnUnknownOutcome(t *testing.T) {
@@ -461,7 +461,7 @@ func TestTheLoadsTableNamesEverythingThatHappened(t *testing.T) {
 	}
 	var text strings.Builder
 	require.NoError(t, report.Print(&text))
-	assert.Equal(t, `200 requests a second for 2s to http://localhost:8080: 7 customers, 1 products with 50 units each
+	assert.Equal(t, `200 requests a second for 2s to http://localhost:8080: 7 customers in turn, 1 products with 50 units each
 
           REQUESTS  COUNT
            offered    400

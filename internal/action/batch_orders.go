@@ -105,10 +105,7 @@ func (a *CreateOrder) orderable(ctx context.Context, tx *mysql.Tx, tickets []*or
 	if err != nil {
 		return nil, fmt.Errorf("locking %d holds: %w", len(ids), err)
 	}
-	lines := make(map[sale.HoldID][]store.HoldLine, len(ids))
-	for _, row := range rows {
-		lines[row.ID] = append(lines[row.ID], row)
-	}
+	lines := byHold(rows)
 	var plain []*orderTicket
 	for i, ticket := range tickets {
 		id := ticket.Job.hold

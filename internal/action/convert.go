@@ -51,12 +51,22 @@ func holdOf(rows []store.HoldLine, ordered bool) sale.Hold {
 	return hold
 }
 
-// viewsOf are holds and their statuses, made of all their lines in order.
-func viewsOf(rows []store.GetHoldsRow) map[sale.HoldID]HoldView {
+// byHold gives each hold its lines, in the order in which they come.
+func byHold(rows []store.HoldLine) map[sale.HoldID][]store.HoldLine {
 	lines := make(map[sale.HoldID][]store.HoldLine, len(rows))
 	for _, row := range rows {
-		lines[row.HoldLine.ID] = append(lines[row.HoldLine.ID], row.HoldLine)
+		lines[row.ID] = append(lines[row.ID], row)
 	}
+	return lines
+}
+
+// viewsOf are holds and their statuses, made of all their lines in order.
+func viewsOf(rows []store.GetHoldsRow) map[sale.HoldID]HoldView {
+	all := make([]store.HoldLine, len(rows))
+	for i, row := range rows {
+		all[i] = row.HoldLine
+	}
+	lines := byHold(all)
 	views := make(map[sale.HoldID]HoldView, len(lines))
 	for _, row := range rows {
 		if row.HoldLine.Position == 0 {

@@ -145,10 +145,7 @@ func (a *ListOrders) withLines(ctx context.Context, q store.DBTX, found []foundO
 	if err != nil {
 		return nil, fmt.Errorf("reading the lines of %d orders: %w", len(found), err)
 	}
-	lines := make(map[sale.HoldID][]store.HoldLine, len(found))
-	for _, row := range rows {
-		lines[row.ID] = append(lines[row.ID], row)
-	}
+	lines := byHold(rows)
 	views := make([]OrderView, len(found))
 	for i, f := range found {
 		order := orderOf(f.order, lines[holds[i]])

@@ -170,7 +170,7 @@ func TestSweepOfManyBatchesGivesEverythingBack(t *testing.T) {
 // A sale's first crowd went home: its holds are over all at once, and the next crowd is
 // there already.
 func TestUnitsOfManyHoldsThatExpireAtOnceComeBackInFewChangesWhileOthersBuy(t *testing.T) {
-	const overdue, batch, buyers, mostEach = 20_000, 1000, 8, 500
+	const overdue, batch, buyers, mostEach = 100_000, 1000, 8, 500
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()
 		p := s.product(overdue)

@@ -270,7 +270,7 @@ func distinct(texts []string) []string {
 }
 
 // look is CreateHold's look for a whole batch: one statement each for the product, the
-// customers, where there is a limit, and the two kinds of keys. The keys come last: a key
+// customers, where there is a limit, the two kinds of keys, and what they made. The keys come last: a key
 // that took the units which are missing is there by then.
 func (b *batch) look(ctx context.Context) (*view, error) {
 	v := &view{product: sight{}, verdicts: map[question]error{}}
@@ -292,17 +292,22 @@ func (b *batch) look(ctx context.Context) (*view, error) {
 	return v, err
 }
 
-// findReplays looks for the keys that had their effect, and for what that was.
+// findReplays looks for the keys that had their effect, and for what that was. What is not
+// there, as in a crowd that comes too late, is asked for in the cheapest way.
 func (b *batch) findReplays(ctx context.Context, q store.DBTX, v *view) error {
-	var holds []sale.HoldID
+	var ids []sale.HoldID
 	var keys [][]byte
 	for _, ticket := range b.waiting {
 		switch w := ticket.Job; {
 		case w.byID:
-			holds = append(holds, w.id)
+			ids = append(ids, w.id)
 		case w.Key != "":
 			keys = append(keys, w.claim.id[:])
 		}
+	}
+	made, err := b.holdsThere(ctx, q, ids)
+	if err != nil {
+		return err
 	}
 	if len(keys) > 0 {
 		there, err := b.keysThere(ctx, q, keys)
@@ -312,18 +317,34 @@ func (b *batch) findReplays(ctx context.Context, q store.DBTX, v *view) error {
 		v.keys = make(map[[claimBytes]byte]store.IdempotencyKeysThereRow, len(there))
 		for _, key := range there {
 			v.keys[[claimBytes]byte(key.ID)] = key
-			holds = append(holds, sale.HoldID(key.Target))
+			made = append(made, sale.HoldID(key.Target))
 		}
 	}
-	if len(holds) == 0 {
+	if len(made) == 0 {
 		return nil
 	}
-	rows, err := b.q.GetHolds(ctx, q, holds)
+	rows, err := b.q.GetHolds(ctx, q, made)
 	if err != nil {
 		return fmt.Errorf("reading holds of keys: %w", err)
 	}
 	v.holds = viewsOf(rows)
 	return nil
+}
+
+// holdsThere says which of these holds were made.
+func (b *batch) holdsThere(ctx context.Context, q store.DBTX, ids []sale.HoldID) ([]sale.HoldID, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	rows, err := b.q.HoldsThere(ctx, q, ids)
+	if err != nil {
+		return nil, fmt.Errorf("looking for %d holds: %w", len(ids), err)
+	}
+	there := make([]sale.HoldID, len(rows))
+	for i, row := range rows {
+		there[i] = row.ID
+	}
+	return there, nil
 }
 
 func customersOf(tickets []*ticket) []string {

@@ -179,6 +179,10 @@ func TestStatementsForManyHoldsReadNoOthersInATableThatHasJustFilled(t *testing.
 				rows, err := q.GetHolds(ctx, db, holds)
 				return len(rows), err
 			},
+			"holds there": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.HoldsThere(ctx, db, holds)
+				return len(rows), err
+			},
 			"order holds": func(ctx context.Context, db store.DBTX) (int, error) {
 				if _, err := db.ExecContext(ctx, "UPDATE hold_lines SET state = 'held' WHERE id <= ?", holds[many-1]); err != nil {
 					return 0, err

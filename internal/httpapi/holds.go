@@ -13,9 +13,9 @@ import (
 func (h *handlers) CreateHold(ctx context.Context, request server.CreateHoldRequestObject) (server.CreateHoldResponseObject, error) {
 	lines := make([]sale.LineRequest, len(request.Body.Lines))
 	for i, line := range request.Body.Lines {
-		id, err := productID(fmt.Sprintf("/lines/%d/product_id", i), line.ProductID)
+		id, err := sale.ParseProductID(line.ProductID)
 		if err != nil {
-			return nil, err
+			return nil, notAProduct(fmt.Sprintf("/lines/%d/product_id", i))
 		}
 		lines[i] = sale.LineRequest{ProductID: id, Quantity: line.Quantity}
 	}

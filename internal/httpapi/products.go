@@ -194,7 +194,9 @@ func productBody(p sale.Product) server.Product {
 func productID(pointer, text string) (sale.ProductID, error) {
 	id, err := sale.ParseProductID(text)
 	if err != nil {
-		return id, sale.Invalid(pointer, "must be the id of a product")
+		return id, notAProduct(pointer)
 	}
 	return id, nil
 }
+
+func notAProduct(pointer string) error { return sale.Invalid(pointer, "must be the id of a product") }

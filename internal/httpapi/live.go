@@ -51,7 +51,7 @@ func EncodeStock(product sale.Product) ([]byte, error) {
 
 // WatchStock answers GET /api/products/{product_id}/events.
 func (h *handlers) WatchStock(ctx context.Context, request server.WatchStockRequestObject) (server.WatchStockResponseObject, error) {
-	id, err := productID("/path/product_id", request.ProductID)
+	id, err := productID(request.ProductID)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (h *handlers) CreateProduct(ctx context.Context, request server.CreateProdu
 
 // GetProduct answers GET /api/products/{product_id}.
 func (h *handlers) GetProduct(ctx context.Context, request server.GetProductRequestObject) (server.GetProductResponseObject, error) {
-	id, err := productID("/path/product_id", request.ProductID)
+	id, err := productID(request.ProductID)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (h *handlers) ListProducts(ctx context.Context, request server.ListProducts
 
 // UpdateProduct answers PATCH /api/products/{product_id}.
 func (h *handlers) UpdateProduct(ctx context.Context, request server.UpdateProductRequestObject) (server.UpdateProductResponseObject, error) {
-	id, err := productID("/path/product_id", request.ProductID)
+	id, err := productID(request.ProductID)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (h *handlers) UpdateProduct(ctx context.Context, request server.UpdateProdu
 
 // AdjustStock answers POST /api/products/{product_id}/stock-adjustments.
 func (h *handlers) AdjustStock(ctx context.Context, request server.AdjustStockRequestObject) (server.AdjustStockResponseObject, error) {
-	id, err := productID("/path/product_id", request.ProductID)
+	id, err := productID(request.ProductID)
 	if err != nil {
 		return nil, err
 	}
@@ -190,11 +190,11 @@ func productBody(p sale.Product) server.Product {
 	}
 }
 
-// productID reads an id that the contract's pattern let through.
-func productID(pointer, text string) (sale.ProductID, error) {
+// productID reads a path's id that the contract's pattern let through.
+func productID(text string) (sale.ProductID, error) {
 	id, err := sale.ParseProductID(text)
 	if err != nil {
-		return id, notAProduct(pointer)
+		return id, notAProduct("/path/product_id")
 	}
 	return id, nil
 }

@@ -12,7 +12,7 @@ import (
 func (h *handlers) ListStockMovements(
 	ctx context.Context, request server.ListStockMovementsRequestObject,
 ) (server.ListStockMovementsResponseObject, error) {
-	id, err := productID("/path/product_id", request.ProductID)
+	id, err := productID(request.ProductID)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (h *handlers) ListStockMovements(
 func (h *handlers) AuditProduct(
 	ctx context.Context, request server.AuditProductRequestObject,
 ) (server.AuditProductResponseObject, error) {
-	id, err := productID("/path/product_id", request.ProductID)
+	id, err := productID(request.ProductID)
 	if err != nil {
 		return nil, err
 	}

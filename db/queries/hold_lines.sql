@@ -18,7 +18,7 @@ ORDER BY hold_lines.id, hold_lines.position;
 -- Which of these holds are there; one of several products more than once. By primary key:
 -- see LockHolds. It has no order and asks of one table, since MySQL then plans without a
 -- look for each id, which would cost as much again. It wants more than the id because for
--- that alone MySQL may read another index.
+-- that alone, and many ids, MySQL reads the table from end to end.
 SELECT id, created_at FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids'));
 
 -- name: LockHold :many

@@ -324,7 +324,7 @@ type HoldsThereRow struct {
 // Which of these holds are there; one of several products more than once. By primary key:
 // see LockHolds. It has no order and asks of one table, since MySQL then plans without a
 // look for each id, which would cost as much again. It wants more than the id because for
-// that alone MySQL may read another index.
+// that alone, and many ids, MySQL reads the table from end to end.
 func (q *Queries) HoldsThere(ctx context.Context, db DBTX, ids []sale.HoldID) ([]HoldsThereRow, error) {
 	query := HoldsThere
 	var queryParams []interface{}

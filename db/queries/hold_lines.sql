@@ -21,6 +21,12 @@ ORDER BY hold_lines.id, hold_lines.position;
 -- that alone, and many ids, MySQL reads the table from end to end.
 SELECT id, created_at FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids'));
 
+-- name: HoldsBetween :many
+-- The holds from one id to another, by primary key, at most so many lines: fewer are all.
+SELECT id FROM hold_lines FORCE INDEX (PRIMARY)
+WHERE id >= sqlc.arg(first) AND id <= sqlc.arg(last)
+LIMIT ?;
+
 -- name: LockHold :many
 -- A hold's lines, nobody else's to change until the transaction ends.
 SELECT * FROM hold_lines WHERE id = ? ORDER BY position FOR UPDATE;

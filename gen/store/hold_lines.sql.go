@@ -312,6 +312,42 @@ func (q *Queries) HoldProducts(ctx context.Context, db DBTX, id sale.HoldID) ([]
 	return items, nil
 }
 
+const HoldsBetween = `-- name: HoldsBetween :many
+SELECT id FROM hold_lines FORCE INDEX (PRIMARY)
+WHERE id >= ? AND id <= ?
+LIMIT ?
+`
+
+type HoldsBetweenParams struct {
+	First sale.HoldID
+	Last  sale.HoldID
+	Limit int32
+}
+
+// The holds from one id to another, by primary key, at most so many lines: fewer are all.
+func (q *Queries) HoldsBetween(ctx context.Context, db DBTX, arg HoldsBetweenParams) ([]sale.HoldID, error) {
+	rows, err := db.QueryContext(ctx, HoldsBetween, arg.First, arg.Last, arg.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []sale.HoldID
+	for rows.Next() {
+		var id sale.HoldID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const HoldsThere = `-- name: HoldsThere :many
 SELECT id, created_at FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?)
 `

@@ -154,6 +154,28 @@ func TestKeyThatHasItsEffectWhileABatchLooksIsReplayed(t *testing.T) {
 	}
 }
 
+// What others made between the holds that a batch asks for, little or more than it asks for,
+// hides no replay.
+func TestReplayIsFoundAmongTheHoldsOfOthers(t *testing.T) {
+	for _, others := range []int{0, 1, 10} {
+		t.Run(fmt.Sprint(others), func(t *testing.T) {
+			s := setupMerging(t)
+			p, other := s.product(2), s.product(10)
+			early := keyedWish(sale.NewHoldID(p.ID).String(), "ann", line(p, 1))
+			for range others {
+				s.hold("somebody else", line(other, 1))
+			}
+			in := keyedWish(sale.NewHoldID(p.ID).String(), "bob", line(p, 1))
+			made, err := s.CreateHold.Do(s.ctx(), in)
+			require.NoError(t, err)
+			results := s.batch(p, early, in)
+			requireCode(t, results[0].err, sale.CodeAllHeld)
+			require.NoError(t, results[1].err)
+			assert.Equal(t, action.Result[action.HoldView]{Value: made.Value, Replayed: true}, results[1].Result)
+		})
+	}
+}
+
 func TestLockedOverdueLineInABatchCostsOnlyThoseWhoNeedItsUnits(t *testing.T) {
 	s := setupMerging(t)
 	p := s.product(4)

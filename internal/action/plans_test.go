@@ -183,6 +183,14 @@ func TestStatementsForManyHoldsReadNoOthersInATableThatHasJustFilled(t *testing.
 				rows, err := q.HoldsThere(ctx, db, holds)
 				return len(rows), err
 			},
+			"holds between": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.HoldsBetween(ctx, db, store.HoldsBetweenParams{First: holds[0], Last: holds[len(holds)-1], Limit: int32(many) + 1})
+				return len(rows), err
+			},
+			"holds between any, so many at most": func(ctx context.Context, db store.DBTX) (int, error) {
+				rows, err := q.HoldsBetween(ctx, db, store.HoldsBetweenParams{Last: sale.HoldID(sale.LastOrderID()), Limit: int32(many)})
+				return len(rows), err
+			},
 			"order holds": func(ctx context.Context, db store.DBTX) (int, error) {
 				if _, err := db.ExecContext(ctx, "UPDATE hold_lines SET state = 'held' WHERE id <= ?", holds[many-1]); err != nil {
 					return 0, err

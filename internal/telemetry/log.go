@@ -8,18 +8,33 @@ import (
 	"log/slog"
 )
 
-// requestIDKey is the context key of a request's id.
-type requestIDKey struct{}
+// identified is a context with a request's id.
+type identified struct {
+	context.Context
+	id string
+}
+
+type identifiedKey struct{}
+
+// Value finds the id, and what the context's parents have.
+func (i *identified) Value(key any) any {
+	if key == (identifiedKey{}) {
+		return i
+	}
+	return i.Context.Value(key)
+}
 
 // WithRequestID makes every log record of the context carry id.
 func WithRequestID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestIDKey{}, id)
+	return &identified{ctx, id}
 }
 
 // RequestID is the id of the request that ctx belongs to, "" without one.
 func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+	if known, ok := ctx.Value(identifiedKey{}).(*identified); ok {
+		return known.id
+	}
+	return ""
 }
 
 // NewLogger makes a logger that writes one record a line to w. Its format is

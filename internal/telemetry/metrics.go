@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"net/http"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,9 +28,8 @@ type Metrics struct {
 	unitsRestored labelled[sale.ReturnReason]
 	linesReturned labelled[sale.ReturnReason]
 
-	requests  *prometheus.CounterVec
-	durations *prometheus.HistogramVec
-	inFlight  prometheus.Gauge
+	requests *requests
+	inFlight prometheus.Gauge
 
 	cacheReads    labelled[string]
 	cacheFailures labelled[string]
@@ -72,9 +70,8 @@ func NewMetrics() *Metrics {
 			sale.ReturnReleased, sale.ReturnExpired, sale.ReturnFailed, sale.ReturnCancelled, sale.ReturnRefunded),
 		linesReturned: newLabelled(r, "lines_returned_total", "Lines of holds and orders whose units went back on sale.", "reason",
 			sale.ReturnReleased, sale.ReturnExpired, sale.ReturnFailed, sale.ReturnCancelled, sale.ReturnRefunded),
-		requests:  requestCounter(r),
-		durations: requestDurations(r),
-		inFlight:  gauge(r, "http_requests_in_flight", "HTTP requests that are being served, live streams among them."),
+		requests: newRequests(r),
+		inFlight: gauge(r, "http_requests_in_flight", "HTTP requests that are being served, live streams among them."),
 		cacheReads: newLabelled(r, "cache_reads_total", "Reads of products, by what answered them.", "result",
 			"local", "redis", "load"),
 		cacheFailures: newLabelled(r, "cache_failures_total", "What failed between the cache and Redis.", "op",
@@ -131,13 +128,14 @@ func (m *Metrics) StockRestored(reason sale.ReturnReason, lines, units int64) {
 // stream, up to its beginning. Operation and method come from small sets: each
 // pair is a series.
 func (m *Metrics) RequestServed(operation, method string, status int, duration time.Duration) {
-	m.requests.WithLabelValues(operation, method, strconv.Itoa(status)).Inc()
-	m.durations.WithLabelValues(operation).Observe(duration.Seconds())
+	known := m.requests.of(answer{operation, method, status})
+	known.count.Inc()
+	known.duration.Observe(duration.Seconds())
 }
 
 // RequestRefused counts a request that was refused unread, without a duration.
 func (m *Metrics) RequestRefused(operation, method string, status int) {
-	m.requests.WithLabelValues(operation, method, strconv.Itoa(status)).Inc()
+	m.requests.of(answer{operation, method, status}).count.Inc()
 }
 
 // TrackInFlight counts the requests that are inside of next.
@@ -212,24 +210,6 @@ func gauge(r prometheus.Registerer, name, help string) prometheus.Gauge {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
 	r.MustRegister(g)
 	return g
-}
-
-func requestCounter(r prometheus.Registerer) *prometheus.CounterVec {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "http_requests_total", Help: "HTTP requests that were answered.",
-	}, []string{"operation", "method", "status"})
-	r.MustRegister(v)
-	return v
-}
-
-// requestDurations has buckets from a read out of the cache to a client's timeout.
-func requestDurations(r prometheus.Registerer) *prometheus.HistogramVec {
-	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Name: "http_request_duration_seconds", Help: "Time from a request to its answer.",
-		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-	}, []string{"operation"})
-	r.MustRegister(v)
-	return v
 }
 
 // sweepDurations has buckets from an empty sweep to one of a whole sale.

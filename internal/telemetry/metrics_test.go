@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,6 +102,25 @@ func TestRequestsAreCountedAndTimed(t *testing.T) {
 		`flashsale_http_request_duration_seconds_bucket{operation="createHold",le="10"} 2`,
 		`flashsale_http_request_duration_seconds_count{operation="createHold"} 2`,
 	)
+}
+
+func TestNoRequestIsLostWhileSeriesAreAdded(t *testing.T) {
+	const crowd, each, statuses = 8, 200, 50
+	metrics := telemetry.NewMetrics()
+	var running sync.WaitGroup
+	for range crowd {
+		running.Go(func() {
+			for i := range each {
+				metrics.RequestServed("createHold", http.MethodPost, 400+i%statuses, time.Millisecond)
+			}
+		})
+	}
+	running.Wait()
+	for status := range statuses {
+		assertSeries(t, metrics, fmt.Sprintf(`flashsale_http_requests_total{method="POST",operation="createHold",status="%d"} %d`,
+			400+status, crowd*each/statuses))
+	}
+	assertSeries(t, metrics, fmt.Sprintf(`flashsale_http_request_duration_seconds_count{operation="createHold"} %d`, crowd*each))
 }
 
 func TestLanesAreCountedByKind(t *testing.T) {

@@ -25,6 +25,20 @@ const (
 	homeBytes = 2
 )
 
+// noDigit stands for characters outside of the alphabet.
+const noDigit = 0xff
+
+// digits are what the characters of the alphabet stand for.
+var digits = func() (digits [256]byte) {
+	for i := range digits {
+		digits[i] = noDigit
+	}
+	for value, char := range []byte(crockford) {
+		digits[char] = byte(value)
+	}
+	return digits
+}()
+
 // kind names what an id stands for, so that the compiler keeps a product's id
 // out of a hold's place.
 type kind interface{ prefix() string }
@@ -146,8 +160,8 @@ func ParseID[K kind](text string) (ID[K], error) {
 	}
 	var high, low uint64
 	for i := range len(body) {
-		digit := strings.IndexByte(crockford, body[i])
-		if digit < 0 {
+		digit := digits[body[i]]
+		if digit == noDigit {
 			return id, fmt.Errorf("%w: %q is not in the alphabet", ErrMalformedID, body[i])
 		}
 		high = high<<5 | low>>59

@@ -11,8 +11,8 @@ import (
 // How much a request allocates depends on no machine's mood: each bound is a fifth
 // above what was measured, and what the race detector adds.
 const (
-	mostForCachedRead    = 28 + raceAllocations // 24 measured
-	mostForRefusal       = 8 + raceAllocations  // 7 measured
+	mostForCachedRead    = 16 + raceAllocations // 14 measured
+	mostForRefusal       = 4 + raceAllocations  // 3 measured
 	mostForRefusalOnWire = 2 + raceAllocations  // 2 measured: the id and the answer's body
 )
 

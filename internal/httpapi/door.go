@@ -97,12 +97,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (d *Door) refuse(w http.ResponseWriter, r *http.Request) {
 	id := requestID(r.Header.Get(echo.HeaderXRequestID))
-	header := w.Header()
-	header.Set(echo.HeaderXRequestID, id)
-	header.Set(echo.HeaderXContentTypeOptions, "nosniff")
-	header.Set(echo.HeaderContentType, problemMediaType)
-	header.Set(echo.HeaderCacheControl, "no-store")
-	header.Set(echo.HeaderRetryAfter, retryAfter(http.StatusServiceUnavailable, defaultRetryAfter))
+	setHeaders(w.Header(), echo.HeaderXRequestID, id, echo.HeaderXContentTypeOptions, "nosniff",
+		echo.HeaderContentType, problemMediaType, echo.HeaderCacheControl, "no-store",
+		echo.HeaderRetryAfter, retryAfter(http.StatusServiceUnavailable, defaultRetryAfter))
 	w.WriteHeader(http.StatusServiceUnavailable)
 	// An id that has come in a header is a text, and who does not wait for the answer
 	// needs none.

@@ -60,14 +60,9 @@ type productAnswer struct {
 
 // VisitGetProductResponse writes the answer as the generated one is written.
 func (a productAnswer) VisitGetProductResponse(w http.ResponseWriter) error {
-	names := [...]string{"Content-Type", "Content-Length", "Cache-Control", "Cache-Status", "Etag"}
-	values := [...]string{
-		"application/json", strconv.Itoa(len(a.body)), a.headers.CacheControl, a.headers.CacheStatus, a.headers.ETag,
-	}
-	header := w.Header()
-	for i, name := range names {
-		header[name] = values[i : i+1 : i+1] // one allocation for all
-	}
+	setHeaders(w.Header(),
+		"Content-Type", "application/json", "Content-Length", strconv.Itoa(len(a.body)),
+		"Cache-Control", a.headers.CacheControl, "Cache-Status", a.headers.CacheStatus, "Etag", a.headers.ETag)
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(a.body)
 	return err

@@ -44,17 +44,18 @@ func (h *handlers) writeProblem(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	header := c.Response().Header()
+	response := c.Response()
+	setHeaders(response.Header(), echo.HeaderContentType, problemMediaType, echo.HeaderCacheControl, "no-store")
 	if wait := retryAfter(kind.status, failure.RetryAfter); wait != "" {
-		header.Set(echo.HeaderRetryAfter, wait)
+		setHeaders(response.Header(), echo.HeaderRetryAfter, wait)
 	}
 	if kind.status == http.StatusMethodNotAllowed {
-		header.Set(echo.HeaderAllow, allowedMethods(c))
+		setHeaders(response.Header(), echo.HeaderAllow, allowedMethods(c))
 	}
-	header.Set(echo.HeaderCacheControl, "no-store")
 	body, err := h.encodeProblem(c, failure, kind)
 	if err == nil {
-		err = c.Blob(kind.status, problemMediaType, body)
+		response.WriteHeader(kind.status)
+		_, err = response.Write(body)
 	}
 	if err != nil {
 		h.Log.DebugContext(c.Request().Context(), "http.problem_not_written", slog.Any("error", err))
@@ -114,19 +115,24 @@ func (h *handlers) logFailure(c echo.Context, status int, err error) {
 		exchangeOf(c).status = statusClientGone
 		return
 	}
+	var failure *sale.Error
+	switch {
+	case status < http.StatusInternalServerError:
+	case status == http.StatusServiceUnavailable && errors.As(err, &failure) && failure.Cause == nil:
+	case status == http.StatusServiceUnavailable:
+		h.Log.LogAttrs(ctx, slog.LevelWarn, "http.unavailable", failureAttrs(c, err)...)
+	default:
+		h.Log.LogAttrs(ctx, slog.LevelError, "http.failed", failureAttrs(c, err)...)
+	}
+}
+
+func failureAttrs(c echo.Context, err error) []slog.Attr {
 	attrs := []slog.Attr{slog.String("operation", exchangeOf(c).operation), slog.Any("error", err)}
 	var crash *panicError
 	if errors.As(err, &crash) {
 		attrs = append(attrs, slog.String("stack", string(crash.stack)))
 	}
-	var failure *sale.Error
-	switch {
-	case status == http.StatusServiceUnavailable && errors.As(err, &failure) && failure.Cause == nil:
-	case status == http.StatusServiceUnavailable:
-		h.Log.LogAttrs(ctx, slog.LevelWarn, "http.unavailable", attrs...)
-	case status >= http.StatusInternalServerError:
-		h.Log.LogAttrs(ctx, slog.LevelError, "http.failed", attrs...)
-	}
+	return attrs
 }
 
 // retryAfter is the header's value: whole seconds, rounded up, at least one; ""

@@ -1,13 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/labstack/echo/v4"
 
 	"github.com/flashsale-api/flashsale/gen/server"
 )
@@ -19,15 +18,39 @@ const usualHold = 512
 // anything else.
 type holdAnswer server.CreateHold201JSONResponse
 
-// encodeHolds makes new holds' answers ones that are encoded without reflection.
-func encodeHolds(next server.StrictHandlerFunc, _ string) server.StrictHandlerFunc {
-	return func(c echo.Context, request any) (any, error) {
-		response, err := next(c, request)
-		if made, ok := response.(server.CreateHold201JSONResponse); ok {
-			return holdAnswer(made), err
-		}
-		return response, err
+// bindHold is runtime.BindJSONValue without reflection for the body that a crowd sends. It is
+// false, and body to be filled by that, for a value with anything else in it.
+func bindHold(value any, body *server.CreateHoldJSONRequestBody) bool {
+	members, _ := value.(map[string]any)
+	customer, named := members["customer_id"].(string)
+	lines, listed := members["lines"].([]any)
+	if !named || !listed || len(members) != 2 {
+		return false
 	}
+	wanted := make([]server.HoldLineRequest, len(lines))
+	for i, line := range lines {
+		members, _ := line.(map[string]any)
+		product, named := members["product_id"].(string)
+		quantity, counted := members["quantity"].(int64)
+		if !named || !counted || len(members) != 2 {
+			return false
+		}
+		wanted[i] = server.HoldLineRequest{ProductID: product, Quantity: quantity}
+	}
+	body.CustomerID, body.Lines = customer, wanted
+	return true
+}
+
+// encodedHolds are operations whose new holds are encoded without reflection.
+type encodedHolds struct{ server.StrictServerInterface }
+
+// CreateHold answers POST /api/holds.
+func (e encodedHolds) CreateHold(ctx context.Context, request server.CreateHoldRequestObject) (server.CreateHoldResponseObject, error) {
+	response, err := e.StrictServerInterface.CreateHold(ctx, request)
+	if made, ok := response.(server.CreateHold201JSONResponse); ok {
+		return holdAnswer(made), err
+	}
+	return response, err //nolint:wrapcheck // it is the operation's own
 }
 
 // VisitCreateHoldResponse writes the answer as the generated one is written.
@@ -37,11 +60,10 @@ func (a holdAnswer) VisitCreateHoldResponse(w http.ResponseWriter) error {
 		return err
 	}
 	header := w.Header()
-	header.Set("Content-Type", "application/json")
+	setHeaders(header, "Content-Type", "application/json", "Location", a.Headers.Location)
 	if a.Headers.IdempotentReplayed != nil {
-		header.Set("Idempotent-Replayed", strconv.FormatBool(*a.Headers.IdempotentReplayed))
+		setHeaders(header, "Idempotent-Replayed", strconv.FormatBool(*a.Headers.IdempotentReplayed))
 	}
-	header.Set("Location", a.Headers.Location)
 	w.WriteHeader(http.StatusCreated)
 	_, err = w.Write(append(body, '\n'))
 	return err

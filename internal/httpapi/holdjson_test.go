@@ -7,10 +7,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oapi-codegen/runtime"
 	"github.com/stretchr/testify/require"
 
 	"github.com/flashsale-api/flashsale/gen/server"
 )
+
+func TestAHoldIsReadAsTheGeneratedBodyIs(t *testing.T) {
+	for body, usual := range map[string]bool{
+		holdOf("1"): true,
+		`{"lines":[{"quantity":2,"product_id":"a"},{"product_id":"b","quantity":3}],"customer_id":"\u00e9"}`: true,
+		`{"customer_id":"","lines":[]}`:                                            true,
+		`{"customer_id":"c","lines":[{"product_id":"a","quantity":1.5}]}`:          false,
+		`{"customer_id":"c","lines":[{"product_id":"a","quantity":1,"more":1}]}`:   false,
+		`{"customer_id":"c","lines":[{"product_id":"a"}]}`:                         false,
+		`{"customer_id":"c","lines":[{"product_id":null,"quantity":1}]}`:           false,
+		`{"customer_id":"c","lines":[null]}`:                                       false,
+		`{"customer_id":"c","lines":[{"product_id":"a","quantity":1}],"note":"n"}`: false,
+		`{"customer_id":"c","lines":null}`:                                         false,
+		`{"customer_id":"c"}`:                                                      false,
+		`[]`:                                                                       false,
+	} {
+		value, err := decodeJSON([]byte(body))
+		require.NoError(t, err)
+		var got, want server.CreateHoldJSONRequestBody
+		require.Equal(t, usual, bindHold(value, &got), body)
+		if usual {
+			require.NoError(t, runtime.BindJSONValue(value, &want))
+		}
+		require.Equal(t, want, got, body)
+	}
+}
 
 func TestAHoldIsWrittenAsTheGeneratedAnswerIs(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

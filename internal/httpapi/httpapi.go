@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -128,31 +129,49 @@ func (h *handlers) route(operations []*operation, pages pages, places *places) *
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Binder = validatedBinder{}
 	e.HTTPErrorHandler = h.writeProblem
-	e.Use(h.identify, h.observe, recoverPanics, limitBody, refuseDeeperPaths, refuseOptions)
+	routed := func(c echo.Context) error { return c.Handler()(c) }
+	each := chained(routed, h.identify, h.observe, recoverPanics, limitBody, refuseDeeperPaths, refuseOptions)
+	e.Use(func(echo.HandlerFunc) echo.HandlerFunc { return each })
 
 	checks := make(map[string][]echo.MiddlewareFunc, len(operations))
 	for _, op := range operations {
 		checks[op.id] = []echo.MiddlewareFunc{op.check}
 	}
 	checks[holdsOperation] = append(checks[holdsOperation], h.letIn(places))
-	router := headRouter{e}
-	var served server.StrictServerInterface = h
+	router := chainRouter{e}
+	served := encodedHolds{h}
 	if h.Operations != nil {
-		served = h.Operations
+		served = encodedHolds{h.Operations}
 	}
-	strict := server.NewStrictHandler(served, []server.StrictMiddlewareFunc{refuseNil, encodeHolds})
+	strict := server.NewStrictHandler(served, []server.StrictMiddlewareFunc{refuseNil})
 	server.RegisterHandlersWithOptions(router, strict, server.RegisterHandlersOptions{OperationMiddlewares: checks})
 	pages.register(router)
 	return e
 }
 
-// headRouter answers HEAD wherever there is a GET; net/http leaves the body out.
-type headRouter struct{ *echo.Echo }
+// chained puts middlewares around a handler, the first outermost. Echo would do it anew
+// for each request, with an allocation for each of them.
+func chained(handler echo.HandlerFunc, middlewares ...echo.MiddlewareFunc) echo.HandlerFunc {
+	for _, wrap := range slices.Backward(middlewares) {
+		handler = wrap(handler)
+	}
+	return handler
+}
+
+// chainRouter registers handlers together with their middlewares, and answers HEAD
+// wherever there is a GET; net/http leaves the body out.
+type chainRouter struct{ *echo.Echo }
 
 // GET registers a route for GET and HEAD.
-func (r headRouter) GET(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
-	r.HEAD(path, h, m...)
-	return r.Echo.GET(path, h, m...)
+func (r chainRouter) GET(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	whole := chained(h, m...)
+	r.HEAD(path, whole)
+	return r.Echo.GET(path, whole)
+}
+
+// POST registers a route for POST.
+func (r chainRouter) POST(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.Echo.POST(path, chained(h, m...))
 }
 
 // refuseNil keeps a handler that returns neither a response nor an error from

@@ -66,11 +66,17 @@ func (h *handlers) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		id := requestID(r.Header.Get(echo.HeaderXRequestID))
-		header := c.Response().Header()
-		header.Set(echo.HeaderXRequestID, id)
-		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		setHeaders(c.Response().Header(), echo.HeaderXRequestID, id, echo.HeaderXContentTypeOptions, "nosniff")
 		c.SetRequest(r.WithContext(newExchange(telemetry.WithRequestID(r.Context(), id))))
 		return next(c)
+	}
+}
+
+// setHeaders sets headers, given as names in their canonical form and values in turn, with
+// one allocation for all of them: Header.Set takes one for each, and looks at the names.
+func setHeaders(header http.Header, pairs ...string) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		header[pairs[i]] = pairs[i+1 : i+2 : i+2]
 	}
 }
 

@@ -150,7 +150,7 @@ func problemPages(kinds map[sale.Code]problemKind) (map[string]problemPage, erro
 	return found, nil
 }
 
-func (p pages) register(router headRouter) {
+func (p pages) register(router chainRouter) {
 	toDocs := func(c echo.Context) error { return c.Redirect(http.StatusPermanentRedirect, "/docs/") }
 	router.GET("/", toDocs)
 	router.GET("/docs", toDocs)

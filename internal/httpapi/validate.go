@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
 
+	"github.com/flashsale-api/flashsale/gen/server"
 	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
@@ -280,7 +281,11 @@ type validatedBinder struct{}
 
 // Bind fills target with the request's validated value.
 func (validatedBinder) Bind(target any, c echo.Context) error {
-	if err := runtime.BindJSONValue(exchangeOf(c).validated, target); err != nil {
+	validated := exchangeOf(c).validated
+	if body, ok := target.(*server.CreateHoldJSONRequestBody); ok && bindHold(validated, body) {
+		return nil
+	}
+	if err := runtime.BindJSONValue(validated, target); err != nil {
 		return fmt.Errorf("bind a validated body: %w", err)
 	}
 	return nil

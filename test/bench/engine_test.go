@@ -267,7 +267,9 @@ func (e *engine) others() []contender {
 		{nameOneCoalesced, func(ctx context.Context) (*measure, error) { return e.oneByOne(ctx, "coalesced") }},
 		{nameRead, e.reads},
 		{nameBareRead, e.bareReads},
+		{nameBareAgain, e.bareReads},
 		{nameSoldOut, e.refusals},
+		{nameHoldsAgain, func(ctx context.Context) (*measure, error) { return e.holds(ctx, "coalesced", holdIDKeys) }},
 		{nameFlow, e.flows},
 		{nameSellOut, e.sellOut},
 		{nameOverNaive, func(ctx context.Context) (*measure, error) {

@@ -1,8 +1,11 @@
--- name: InsertMovement :exec
--- One change of a product's stock. The version is that of the row as this
--- transaction left it, so the ledger has no gap and no double.
+-- name: RecordMovement :execrows
+-- One change of a product's stock, which this transaction has just made. The numbers are
+-- those of the row as it was left, so the ledger has no gap and no double.
 INSERT INTO movements (product_id, stock_version, delta, available_after, reason, note, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+SELECT products.id, products.stock_version, sqlc.arg(delta), products.available_stock,
+       sqlc.arg(reason), sqlc.arg(note), sqlc.arg(created_at)
+FROM products
+WHERE products.id = sqlc.arg(id);
 
 -- name: ListMovements :many
 -- A page of a product's ledger, newest first, from before a version on: one range

@@ -37,14 +37,15 @@ SELECT sqlc.embed(products), NOW(6) AS now,
 FROM products
 WHERE products.id IN (sqlc.slice('ids'));
 
--- name: ReserveStock :execrows
+-- name: ReserveStock :execresult
 -- The one statement that takes units off sale. It changes a row only while the
 -- stock is enough, the window open by the database's clock and the rules still
--- those that the caller goes by: never oversold, never on stale terms.
+-- those that the caller goes by: never oversold, never on stale terms. The result's
+-- last insert id is the version that the row has then.
 UPDATE products
 SET available_stock = available_stock - sqlc.arg(quantity),
     stock_version   = stock_version + 1,
-    version         = version + 1,
+    version         = LAST_INSERT_ID(version + 1),
     updated_at      = sqlc.arg(now)
 WHERE id = sqlc.arg(id)
   AND available_stock >= sqlc.arg(quantity)

@@ -12,36 +12,6 @@ import (
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
-const InsertMovement = `-- name: InsertMovement :exec
-INSERT INTO movements (product_id, stock_version, delta, available_after, reason, note, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-`
-
-type InsertMovementParams struct {
-	ProductID      sale.ProductID
-	StockVersion   int64
-	Delta          int64
-	AvailableAfter int64
-	Reason         sale.MovementReason
-	Note           string
-	CreatedAt      time.Time
-}
-
-// One change of a product's stock. The version is that of the row as this
-// transaction left it, so the ledger has no gap and no double.
-func (q *Queries) InsertMovement(ctx context.Context, db DBTX, arg InsertMovementParams) error {
-	_, err := db.ExecContext(ctx, InsertMovement,
-		arg.ProductID,
-		arg.StockVersion,
-		arg.Delta,
-		arg.AvailableAfter,
-		arg.Reason,
-		arg.Note,
-		arg.CreatedAt,
-	)
-	return err
-}
-
 const LastMovement = `-- name: LastMovement :one
 SELECT CAST(COALESCE(MAX(stock_version), 0) AS SIGNED) AS stock_version FROM movements WHERE product_id = ?
 `
@@ -107,4 +77,36 @@ func (q *Queries) ListMovements(ctx context.Context, db DBTX, arg ListMovementsP
 		return nil, err
 	}
 	return items, nil
+}
+
+const RecordMovement = `-- name: RecordMovement :execrows
+INSERT INTO movements (product_id, stock_version, delta, available_after, reason, note, created_at)
+SELECT products.id, products.stock_version, ?, products.available_stock,
+       ?, ?, ?
+FROM products
+WHERE products.id = ?
+`
+
+type RecordMovementParams struct {
+	Delta     int64
+	Reason    sale.MovementReason
+	Note      string
+	CreatedAt time.Time
+	ID        sale.ProductID
+}
+
+// One change of a product's stock, which this transaction has just made. The numbers are
+// those of the row as it was left, so the ledger has no gap and no double.
+func (q *Queries) RecordMovement(ctx context.Context, db DBTX, arg RecordMovementParams) (int64, error) {
+	result, err := db.ExecContext(ctx, RecordMovement,
+		arg.Delta,
+		arg.Reason,
+		arg.Note,
+		arg.CreatedAt,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }

@@ -7,6 +7,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"time"
 
@@ -316,11 +317,11 @@ func (q *Queries) RepairStock(ctx context.Context, db DBTX, arg RepairStockParam
 	return result.RowsAffected()
 }
 
-const ReserveStock = `-- name: ReserveStock :execrows
+const ReserveStock = `-- name: ReserveStock :execresult
 UPDATE products
 SET available_stock = available_stock - ?,
     stock_version   = stock_version + 1,
-    version         = version + 1,
+    version         = LAST_INSERT_ID(version + 1),
     updated_at      = ?
 WHERE id = ?
   AND available_stock >= ?
@@ -338,19 +339,16 @@ type ReserveStockParams struct {
 
 // The one statement that takes units off sale. It changes a row only while the
 // stock is enough, the window open by the database's clock and the rules still
-// those that the caller goes by: never oversold, never on stale terms.
-func (q *Queries) ReserveStock(ctx context.Context, db DBTX, arg ReserveStockParams) (int64, error) {
-	result, err := db.ExecContext(ctx, ReserveStock,
+// those that the caller goes by: never oversold, never on stale terms. The result's
+// last insert id is the version that the row has then.
+func (q *Queries) ReserveStock(ctx context.Context, db DBTX, arg ReserveStockParams) (sql.Result, error) {
+	return db.ExecContext(ctx, ReserveStock,
 		arg.Quantity,
 		arg.Now,
 		arg.ID,
 		arg.Quantity,
 		arg.RulesVersion,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }
 
 const RestoreStock = `-- name: RestoreStock :execrows

@@ -19,6 +19,9 @@ type Cache interface {
 	// wait for the same product. The bool says whether the cache had it. The
 	// error is load's.
 	Get(ctx context.Context, id sale.ProductID, load func(context.Context) (sale.Product, error)) (sale.Product, bool, error)
+	// Newest gives the newest state of a product that was seen, which may be old. It asks
+	// nobody.
+	Newest(id sale.ProductID) (sale.Product, bool)
 	// Put makes committed states visible to this process at once and to the
 	// others soon. An older version never replaces a newer one.
 	Put(ctx context.Context, products ...sale.Product)

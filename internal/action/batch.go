@@ -421,14 +421,9 @@ func (b *batch) record(ctx context.Context, tx *mysql.Tx, fits []*ticket) error 
 // lock, the new holds among them, and writes the movement.
 func (b *batch) take(ctx context.Context, tx *mysql.Tx, fits []*ticket) (sale.Product, error) {
 	units, product := unitsOf(fits), b.terms[b.id]
-	changed, err := b.q.ReserveStock(ctx, tx, store.ReserveStockParams{
-		Quantity: units, Now: tx.Now, ID: b.id, RulesVersion: product.RulesVersion,
-	})
-	switch {
-	case err != nil:
-		return product, fmt.Errorf("reserving %d of %s: %w", units, b.id, err)
-	case changed == 0:
-		return product, errRefused
+	version, err := b.takeUnits(ctx, tx, product, units)
+	if err != nil {
+		return product, err
 	}
 	if product.PerCustomerLimit != nil {
 		counts, err := b.countUnits(ctx, tx, b.id, customersOf(fits))
@@ -441,5 +436,5 @@ func (b *batch) take(ctx context.Context, tx *mysql.Tx, fits []*ticket) (sale.Pr
 			}
 		}
 	}
-	return b.moved(ctx, tx, b.id, -units, sale.MovementHeld)
+	return b.unitsTaken(ctx, tx, b.id, units, version)
 }

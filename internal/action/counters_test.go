@@ -322,6 +322,25 @@ func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {
 	}
 }
 
+// Nobody reads what a hold left while its process knows what was there before.
+func TestAHoldOfAProductThatItsProcessKnowsReadsNothing(t *testing.T) {
+	c := openCounted(t, withEternalCache)
+	p := c.product(100)
+	cost := func() int64 {
+		before := c.statements()
+		c.hold("ann", line(p, 1))
+		return c.statements() - before
+	}
+	cost() // reads the product into the cache
+	const (
+		each = 6 // BEGIN, the clock, the line, the stock, the movement, COMMIT
+		own  = 2 // of this test
+	)
+	for range 3 {
+		assert.Equal(t, int64(each+own), cost())
+	}
+}
+
 // replayer makes holds, of which every other one is ordered, and asks again with their keys.
 func (c *counted) replayer(n int, p sale.Product, key func(i int) string) func(int) error {
 	c.t.Helper()

@@ -345,19 +345,14 @@ func (a *CreateHold) take(ctx context.Context, tx *mysql.Tx, w *wish, t terms) (
 	left := make([]sale.Product, 0, len(w.Lines))
 	for _, id := range ascending(w.Lines) {
 		quantity := w.quantity(id)
-		changed, err := a.q.ReserveStock(ctx, tx, store.ReserveStockParams{
-			Quantity: quantity, Now: tx.Now, ID: id, RulesVersion: t[id].RulesVersion,
-		})
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("reserving %d of %s: %w", quantity, id, err)
-		case changed == 0:
-			return nil, errRefused
+		version, err := a.takeUnits(ctx, tx, t[id], quantity)
+		if err != nil {
+			return nil, err
 		}
 		if err := a.checkLimit(ctx, tx, w, t[id]); err != nil {
 			return nil, err
 		}
-		product, err := a.moved(ctx, tx, id, -quantity, sale.MovementHeld)
+		product, err := a.unitsTaken(ctx, tx, id, quantity, version)
 		if err != nil {
 			return nil, err
 		}

@@ -491,7 +491,31 @@ func (c *frozenCache) Get(
 	return product, false, err
 }
 
+func (c *frozenCache) Newest(sale.ProductID) (sale.Product, bool) { return sale.Product{}, false }
+
 func (c *frozenCache) Put(context.Context, ...sale.Product) {}
+
+// eternalCache is one in which nothing grows old.
+type eternalCache struct{ frozenCache }
+
+func (c *eternalCache) Newest(id sale.ProductID) (sale.Product, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	product, found := c.products[id]
+	return product, found
+}
+
+func (c *eternalCache) Put(_ context.Context, products ...sale.Product) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, product := range products {
+		c.products[product.ID] = product
+	}
+}
+
+func withEternalCache(kit *action.Kit) {
+	kit.Cache = &eternalCache{frozenCache{products: map[sale.ProductID]sale.Product{}}}
+}
 
 func withFrozenCache(kit *action.Kit) {
 	kit.Cache = &frozenCache{products: map[sale.ProductID]sale.Product{}}

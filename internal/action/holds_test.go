@@ -174,3 +174,40 @@ func TestReleasedOrExpiredHoldCannotBeExtended(t *testing.T) {
 		s.requireUnits(p, 4, 1, 0, 0)
 	})
 }
+
+// What a hold leaves is reckoned where its process knows the state before, and read where
+// another has written since. What its process shows is what any other reads.
+func TestAHoldLeavesInTheCacheWhatItLeftInTheDatabase(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p, other := s.product(100), s.branch()
+		hold := func(actions *action.Actions, units int64) {
+			_, err := actions.CreateHold.Do(s.ctx(), wish("ann", line(p, units)))
+			require.NoError(t, err)
+		}
+		for name, step := range map[string]func(){
+			"nothing":                func() {},
+			"a hold of this process": func() { hold(s.Actions, 2) },
+			"a hold of another":      func() { hold(other, 3) },
+			"two of another":         func() { hold(other, 3); hold(other, 1) },
+			"a name": func() {
+				_, err := other.UpdateProduct.Do(s.ctx(), p.ID, action.ProductPatch{Name: ptr("Another name")})
+				require.NoError(t, err)
+			},
+			"stock": func() {
+				_, err := other.AdjustStock.Do(s.ctx(), action.AdjustStockInput{ProductID: p.ID, Delta: 5, Reason: "found"})
+				require.NoError(t, err)
+			},
+		} {
+			step()
+			hold(s.Actions, 1)
+			shown, err := s.GetProduct.Do(s.ctx(), p.ID)
+			require.NoError(t, err)
+			read, err := s.branch().GetProduct.Do(s.ctx(), p.ID)
+			require.NoError(t, err)
+			assert.True(t, shown.Hit)
+			assert.False(t, read.Hit)
+			assert.Equal(t, read.Product, shown.Product, name)
+		}
+	})
+}

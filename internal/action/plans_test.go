@@ -80,7 +80,20 @@ func TestHotStatementsReadAFewRowsAmongManyOthers(t *testing.T) {
 			return err
 		},
 		"reserve": func(ctx context.Context, db store.DBTX) error {
-			n, err := q.ReserveStock(ctx, db, store.ReserveStockParams{Quantity: 1, Now: time.Now().UTC(), ID: crowded.ID, RulesVersion: 1})
+			result, err := q.ReserveStock(ctx, db, store.ReserveStockParams{Quantity: 1, Now: time.Now().UTC(), ID: crowded.ID, RulesVersion: 1})
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			assert.Equal(t, int64(1), n)
+			return err
+		},
+		"record the movement": func(ctx context.Context, db store.DBTX) error {
+			_, err := db.ExecContext(ctx, "UPDATE products SET stock_version = stock_version + 1000 WHERE id = ?", crowded.ID)
+			if err != nil {
+				return err
+			}
+			n, err := q.RecordMovement(ctx, db, store.RecordMovementParams{ID: crowded.ID, Delta: -1, Reason: sale.MovementHeld, CreatedAt: time.Now().UTC()})
 			assert.Equal(t, int64(1), n)
 			return err
 		},

@@ -64,7 +64,7 @@ func (a *CreateProduct) insert(
 	case err != nil:
 		return fmt.Errorf("inserting a product: %w", err)
 	}
-	return a.move(ctx, tx, movement{product: id, version: 1, delta: in.Stock, after: in.Stock, reason: sale.MovementCreated})
+	return a.recordMovement(ctx, tx, id, in.Stock, sale.MovementCreated, "")
 }
 
 func withDefaults(rules sale.Rules) sale.Rules {

@@ -70,9 +70,6 @@ func (a *RepairBooks) settle(ctx context.Context, tx *mysql.Tx, repair sale.Repa
 	}); err != nil {
 		return fmt.Errorf("repairing the stock of %s: %w", repair.ProductID, err)
 	}
-	return a.move(ctx, tx, movement{
-		product: repair.ProductID, version: version, delta: repair.LedgerDelta, after: repair.NewAvailable,
-		reason: sale.MovementRepaired,
-		note:   fmt.Sprintf("available was %d, the ledger's sum %d", repair.Available, repair.LedgerAvailable),
-	})
+	return a.recordMovement(ctx, tx, repair.ProductID, repair.LedgerDelta, sale.MovementRepaired,
+		fmt.Sprintf("available was %d, the ledger's sum %d", repair.Available, repair.LedgerAvailable))
 }

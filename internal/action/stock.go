@@ -17,24 +17,38 @@ import (
 // under the product's lock, where tens of thousands would take a second.
 const releaseBatch = 1000
 
-// movement is one change of a product's available stock, for the ledger.
-type movement struct {
-	product sale.ProductID
-	version int64 // the stock version that it made
-	delta   int64
-	after   int64
-	reason  sale.MovementReason
-	note    string
+// takeUnits runs the atomic statement on the terms of a product and gives the version that
+// its row has by it; errRefused when a condition did not hold.
+func (d *desk) takeUnits(ctx context.Context, tx *mysql.Tx, on sale.Product, units int64) (version int64, err error) {
+	result, err := d.q.ReserveStock(ctx, tx, store.ReserveStockParams{
+		Quantity: units, Now: tx.Now, ID: on.ID, RulesVersion: on.RulesVersion,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reserving %d of %s: %w", units, on.ID, err)
+	}
+	changed, err := result.RowsAffected()
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("reserving %d of %s: %w", units, on.ID, err)
+	case changed == 0:
+		return 0, errRefused
+	}
+	version, err = result.LastInsertId()
+	if err != nil {
+		return 0, fmt.Errorf("reserving %d of %s: %w", units, on.ID, err)
+	}
+	return version, nil
 }
 
-func (d *desk) move(ctx context.Context, tx *mysql.Tx, m movement) error {
-	if err := d.q.InsertMovement(ctx, tx, store.InsertMovementParams{
-		ProductID: m.product, StockVersion: m.version, Delta: m.delta, AvailableAfter: m.after,
-		Reason: m.reason, Note: m.note, CreatedAt: tx.Now,
-	}); err != nil {
-		return fmt.Errorf("writing a movement of %s: %w", m.product, err)
+// unitsTaken writes the movement of a reservation and says what that left of the product. To
+// read it would keep the row from the next in turn for another round trip: that is done only
+// where this process has not seen the state before, of which there is one to each version.
+func (d *desk) unitsTaken(ctx context.Context, tx *mysql.Tx, id sale.ProductID, units, version int64) (sale.Product, error) {
+	before, seen := d.Cache.Newest(id)
+	if !seen || before.Version != version-1 {
+		return d.moved(ctx, tx, id, -units, sale.MovementHeld)
 	}
-	return nil
+	return before.Reserved(units, tx.Now), d.recordMovement(ctx, tx, id, -units, sale.MovementHeld, "")
 }
 
 // moved reads the product as this transaction just left it and writes the movement.
@@ -52,9 +66,21 @@ func (d *desk) movedWith(
 	if err != nil {
 		return sale.Product{}, fmt.Errorf("reading %s as it was left: %w", id, err)
 	}
-	return productOf(row), d.move(ctx, tx, movement{
-		product: id, version: row.StockVersion, delta: delta, after: row.AvailableStock, reason: reason, note: note,
+	return productOf(row), d.recordMovement(ctx, tx, id, delta, reason, note)
+}
+
+// recordMovement writes a change of stock, which this transaction has just made, into the
+// ledger.
+func (d *desk) recordMovement(
+	ctx context.Context, tx *mysql.Tx, id sale.ProductID, delta int64, reason sale.MovementReason, note string,
+) error {
+	written, err := d.q.RecordMovement(ctx, tx, store.RecordMovementParams{
+		Delta: delta, Reason: reason, Note: note, CreatedAt: tx.Now, ID: id,
 	})
+	if err := oneRow(written, err); err != nil {
+		return fmt.Errorf("writing a movement of %s: %w", id, err)
+	}
+	return nil
 }
 
 // restore puts units back on sale; the caller holds the product's row.

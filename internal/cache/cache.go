@@ -148,6 +148,10 @@ func (c *Cache) Get(ctx context.Context, id sale.ProductID, load Load) (sale.Pro
 	return flight.product, flight.result != ReadLoad, nil
 }
 
+// Newest gives the newest state of a product that this process has seen, which may be old.
+// It asks nobody.
+func (c *Cache) Newest(id sale.ProductID) (sale.Product, bool) { return c.local.newest(id) }
+
 // Put makes committed states visible to this process at once and to the others
 // as soon as Redis tells them. An older version never replaces a newer one. It
 // waits at most 50 ms for Redis for every 100 products; what fails is tried again

@@ -68,6 +68,17 @@ func (l *local) get(id sale.ProductID, now time.Time) (sale.Product, bool) {
 	return sale.Product{}, false
 }
 
+// newest gives what was seen last, fresh or not.
+func (l *local) newest(id sale.ProductID) (sale.Product, bool) {
+	s := l.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if r := s.records[id]; r != nil {
+		return r.product, r.known
+	}
+	return sale.Product{}, false
+}
+
 // join gives the flight that readers who come now may wait for. It is a new one,
 // which the caller has to fly, when there is none or the last began longer ago
 // than an entry may live.

@@ -41,6 +41,28 @@ func TestHitsCostNoLoadUntilTheEntryIsASecondOld(t *testing.T) {
 	})
 }
 
+func TestTheNewestStateIsKnownHoweverOldItIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := open(t, "", "")
+		truth := newTruth()
+		_, seen := c.Newest(truth.id())
+		assert.False(t, seen)
+		product, _, err := c.Get(t.Context(), truth.id(), truth.load)
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		c.local.outdated(truth.id(), product.Version+1)
+		newest, seen := c.Newest(truth.id())
+		assert.True(t, seen)
+		assert.Equal(t, product, newest)
+		committed := truth.commit()
+		c.Put(t.Context(), committed)
+		newest, seen = c.Newest(truth.id())
+		assert.True(t, seen)
+		assert.Equal(t, committed, newest)
+	})
+}
+
 func TestReadersOfOneMissShareOneLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

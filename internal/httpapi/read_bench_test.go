@@ -23,6 +23,8 @@ func (c oneProduct) Get(
 	return c.product, true, nil
 }
 
+func (c oneProduct) Newest(sale.ProductID) (sale.Product, bool) { return c.product, true }
+
 func (oneProduct) Put(context.Context, ...sale.Product) {}
 
 // unmetered is for actions that count nothing and have no lanes.

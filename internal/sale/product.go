@@ -50,6 +50,15 @@ type Product struct {
 	UpdatedAt      time.Time
 }
 
+// Reserved is the product once so many of its units were taken off sale.
+func (p Product) Reserved(units int64, now time.Time) Product {
+	p.AvailableStock -= units
+	p.StockVersion++
+	p.Version++
+	p.UpdatedAt = now
+	return p
+}
+
 // WindowRefusal says why nothing of the product may be held at now: "" while
 // its window is open, CodeSaleNotStarted before it, CodeSaleEnded after.
 func (r Rules) WindowRefusal(now time.Time) Code {

@@ -190,6 +190,8 @@ const (
 	createUnits = `CREATE TABLE units (product_id BINARY(16) NOT NULL, number BIGINT UNSIGNED NOT NULL,
 		PRIMARY KEY (product_id, number)) ENGINE = InnoDB`
 	takeUnit = `SELECT number FROM units WHERE product_id = ? AND number >= ? ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED`
+	noteUnit = `INSERT INTO movements (product_id, stock_version, delta, available_after, reason, note, created_at)
+		VALUES (?, ?, -1, 0, 'held', '', ?)`
 	dropUnit = `DELETE FROM units WHERE product_id = ? AND number = ?`
 )
 
@@ -199,7 +201,6 @@ const (
 type unitRows struct {
 	alive
 	pool     *sql.DB
-	queries  *store.Queries
 	mu       sync.Mutex
 	products map[sale.ProductID]*units
 }
@@ -219,7 +220,7 @@ func newUnitRows(dsn string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newAPI(&unitRows{pool: db.SQL(), queries: store.New(), products: map[sale.ProductID]*units{}})
+	return newAPI(&unitRows{pool: db.SQL(), products: map[sale.ProductID]*units{}})
 }
 
 // CreateHold takes one unit.
@@ -325,10 +326,7 @@ func (u *unitRows) take(
 	if _, err := tx.ExecContext(ctx, store.InsertHoldLine, lineArgs(nil, id, product, customer, now)...); err != nil {
 		return err
 	}
-	err = u.queries.InsertMovement(ctx, tx, store.InsertMovementParams{
-		ProductID: product, StockVersion: number + 1, Delta: -1, Reason: sale.MovementHeld, CreatedAt: now,
-	})
-	if err != nil {
+	if _, err := tx.ExecContext(ctx, noteUnit, product, number+1, now); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

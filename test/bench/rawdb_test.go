@@ -23,10 +23,6 @@ import (
 // the next one writes its rows.
 const rawConnections = 2
 
-// writeMovement writes what happened to the stock without reading it first.
-const writeMovement = `INSERT INTO movements (product_id, stock_version, delta, available_after, reason, created_at)
-	SELECT id, stock_version, ?, available_stock, 'held', ? FROM products WHERE id = ?`
-
 // rawDB writes the rows that the engine writes, in batches of the same size, from
 // a bare loop over the driver: what the database can do, and nothing else.
 type rawDB struct {
@@ -107,7 +103,10 @@ func (r *rawDB) write(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("take the units: %w", err)
 	}
-	if _, err := tx.ExecContext(ctx, writeMovement, -r.batch, now, r.product); err != nil {
+	_, err = r.queries.RecordMovement(ctx, tx, store.RecordMovementParams{
+		Delta: int64(-r.batch), Reason: sale.MovementHeld, CreatedAt: now, ID: r.product,
+	})
+	if err != nil {
 		return fmt.Errorf("write the movement: %w", err)
 	}
 	return tx.Commit()

@@ -338,9 +338,9 @@ func (b *batch) holdsThere(ctx context.Context, q store.DBTX, ids []sale.HoldID)
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	slices.SortFunc(ids, sale.HoldID.Compare)
 	between, err := b.q.HoldsBetween(ctx, q, store.HoldsBetweenParams{
-		First: slices.MinFunc(ids, sale.HoldID.Compare), Last: slices.MaxFunc(ids, sale.HoldID.Compare),
-		Limit: int32(len(ids)) + 1, //nolint:gosec // a batch is small
+		First: ids[0], Last: ids[len(ids)-1], Limit: int32(len(ids)) + 1, //nolint:gosec // a batch is small
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking between %d holds: %w", len(ids), err)
@@ -348,7 +348,10 @@ func (b *batch) holdsThere(ctx context.Context, q store.DBTX, ids []sale.HoldID)
 	if len(between) > len(ids) {
 		return b.holdsAmong(ctx, q, ids)
 	}
-	return slices.DeleteFunc(between, func(made sale.HoldID) bool { return !slices.Contains(ids, made) }), nil
+	return slices.DeleteFunc(between, func(made sale.HoldID) bool {
+		_, asked := slices.BinarySearchFunc(ids, made, sale.HoldID.Compare)
+		return !asked
+	}), nil
 }
 
 // holdsAmong is holdsThere for ids between which many holds lie.

@@ -125,6 +125,28 @@ func TestPaymentThatBecomesKnownMeanwhileIsDecidedAgain(t *testing.T) {
 	})
 }
 
+// Another process commits an event of the same name after this one looked for it and before
+// it writes it. What this one did was undone, and nobody hears of it.
+func TestEventThatBecomesKnownMeanwhileShowsNothingThatWasUndone(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p := s.product(5)
+		other, order := s.ordered("ann", line(p, 1)), s.ordered("bob", line(p, 1))
+		holder := s.locked(`INSERT INTO payment_events (provider, event_id, order_id, kind, outcome, received_at)
+		VALUES (?, 'shared', ?, ?, ?, NOW(6))`, sale.ProviderStandard, other.ID, sale.PaymentFailed, sale.OutcomeIgnored)
+		answered := make(chan action.PaymentResult, 1)
+		go func() { answered <- s.tell(said(sale.PaymentFailed, order, "shared", "payment")) }()
+		s.awaitStatement("-- name: InsertPaymentEvent ")
+		require.NoError(t, holder.Commit())
+		assert.Equal(t, action.PaymentResult{Outcome: sale.OutcomeDuplicate, OrderStatus: sale.OrderPendingPayment}, <-answered)
+		shown, err := s.GetProduct.Do(s.ctx(), p.ID)
+		require.NoError(t, err)
+		assert.Equal(t, int64(3), shown.Product.AvailableStock)
+		assert.Zero(t, s.meter.restored)
+		s.requireUnits(p, 3, 0, 2, 0)
+	})
+}
+
 // What is to be refunded, or was, has not expired: its units go back with the
 // decision, and no sweep tells of them.
 func TestOrderWhoseRefundIsDueOrDoneIsNeverToldOfAsExpired(t *testing.T) {

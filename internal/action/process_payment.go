@@ -134,6 +134,7 @@ func (a *ProcessPayment) run(ctx context.Context, p *payment) (sale.PaymentOutco
 		return err
 	})
 	if errors.Is(err, errTaken) {
+		p.restocking = restocking{} // it was undone
 		return sale.OutcomeDuplicate, nil
 	}
 	return outcome, err

@@ -270,8 +270,8 @@ func distinct(texts []string) []string {
 }
 
 // look is CreateHold's look for a whole batch: one statement each for the product, the
-// customers, where there is a limit, the two kinds of keys, and what they made. The keys
-// come last: a key that took the units which are missing is there by then.
+// customers, where there is a limit, the two kinds of keys, and what they made; one more
+// where others' holds lie between keys that are hold ids. The keys come last: a key that took the units which are missing is there by then.
 func (b *batch) look(ctx context.Context) (*view, error) {
 	v := &view{product: sight{}, verdicts: map[question]error{}}
 	err := b.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {
@@ -331,14 +331,21 @@ func (b *batch) findReplays(ctx context.Context, q store.DBTX, v *view) error {
 	return nil
 }
 
+// closeTogether is how far apart ids may have been made to be looked for by one range. What
+// was purged stays in the table for a while, and a range would pass over all of it.
+const closeTogether = 10 * time.Second
+
 // holdsThere says which of these holds were made. Ids begin with the time: those of a crowd
-// that comes too late lie close together, and hardly anything that was made between them. To
-// see that takes MySQL one look, in place of one for each id.
+// that comes too late lie close together, as far as its clocks agree, and hardly anything
+// that was made between them. To see that takes MySQL one look, in place of one for each id.
 func (b *batch) holdsThere(ctx context.Context, q store.DBTX, ids []sale.HoldID) ([]sale.HoldID, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	slices.SortFunc(ids, sale.HoldID.Compare)
+	if ids[len(ids)-1].Time().Sub(ids[0].Time()) > closeTogether {
+		return b.holdsAmong(ctx, q, ids)
+	}
 	between, err := b.q.HoldsBetween(ctx, q, store.HoldsBetweenParams{
 		First: ids[0], Last: ids[len(ids)-1], Limit: int32(len(ids)) + 1, //nolint:gosec // a batch is small
 	})
@@ -354,7 +361,7 @@ func (b *batch) holdsThere(ctx context.Context, q store.DBTX, ids []sale.HoldID)
 	}), nil
 }
 
-// holdsAmong is holdsThere for ids between which many holds lie.
+// holdsAmong is holdsThere for ids that are far apart, or have many holds between them.
 func (b *batch) holdsAmong(ctx context.Context, q store.DBTX, ids []sale.HoldID) ([]sale.HoldID, error) {
 	rows, err := b.q.HoldsThere(ctx, q, ids)
 	if err != nil {

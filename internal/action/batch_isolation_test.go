@@ -157,13 +157,23 @@ func TestKeyThatHasItsEffectWhileABatchLooksIsReplayed(t *testing.T) {
 // What others made between the holds that a batch asks for, little or more than it asks for,
 // hides no replay.
 func TestReplayIsFoundAmongTheHoldsOfOthers(t *testing.T) {
-	for _, others := range []int{0, 1, 10} {
-		t.Run(fmt.Sprint(others), func(t *testing.T) {
+	for name, between := range map[string]struct {
+		others int
+		age    time.Duration // of the first id
+	}{
+		"none": {}, "one": {others: 1}, "ten": {others: 10}, "an hour": {others: 1, age: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
 			s := setupMerging(t)
-			p, other := s.product(2), s.product(10)
-			early := keyedWish(sale.NewHoldID(p.ID).String(), "ann", line(p, 1))
-			for range others {
-				s.hold("somebody else", line(other, 1))
+			p, other, third := s.product(2), s.product(10), s.product(10)
+			first := sale.NewHoldID(p.ID)
+			if between.age > 0 {
+				old := sale.HoldIDsUntil(first.Time().Add(-between.age))
+				copy(first[:6], old[:6])
+			}
+			early := keyedWish(first.String(), "ann", line(p, 1))
+			for range between.others {
+				s.hold("somebody else", line(other, 1), line(third, 1))
 			}
 			in := keyedWish(sale.NewHoldID(p.ID).String(), "bob", line(p, 1))
 			made, err := s.CreateHold.Do(s.ctx(), in)

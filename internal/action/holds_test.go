@@ -175,6 +175,23 @@ func TestReleasedOrExpiredHoldCannotBeExtended(t *testing.T) {
 	})
 }
 
+// A change that made no version, by hand for instance, is not handed on for ever.
+func TestWhatAHoldLeavesIsReadNowAndThen(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p := s.product(100)
+		s.hold("ann", line(p, 1))
+		s.exec("UPDATE products SET name = 'By hand' WHERE id = ?", p.ID)
+		for range 64 {
+			s.hold("ann", line(p, 1))
+		}
+		shown, err := s.GetProduct.Do(s.ctx(), p.ID)
+		require.NoError(t, err)
+		assert.True(t, shown.Hit)
+		assert.Equal(t, "By hand", shown.Product.Name)
+	}, withEternalCache)
+}
+
 // What a hold leaves is reckoned where its process knows the state before, and read where
 // another has written since. What its process shows is what any other reads.
 func TestAHoldLeavesInTheCacheWhatItLeftInTheDatabase(t *testing.T) {

@@ -17,6 +17,10 @@ import (
 // under the product's lock, where tens of thousands would take a second.
 const releaseBatch = 1000
 
+// readEvery is at which versions of a product a hold reads what it left all the same: so that
+// a change that made no version, by hand for instance, shows after as many holds at last.
+const readEvery = 64
+
 // takeUnits runs the atomic statement on the terms of a product and gives the version that
 // its row has by it; errRefused when a condition did not hold.
 func (d *desk) takeUnits(ctx context.Context, tx *mysql.Tx, on sale.Product, units int64) (version int64, err error) {
@@ -26,26 +30,23 @@ func (d *desk) takeUnits(ctx context.Context, tx *mysql.Tx, on sale.Product, uni
 	if err != nil {
 		return 0, fmt.Errorf("reserving %d of %s: %w", units, on.ID, err)
 	}
-	changed, err := result.RowsAffected()
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("reserving %d of %s: %w", units, on.ID, err)
-	case changed == 0:
-		return 0, errRefused
+	changed, changedErr := result.RowsAffected()
+	version, versionErr := result.LastInsertId()
+	if err := errors.Join(changedErr, versionErr); err != nil {
+		return 0, fmt.Errorf("reading what was reserved of %s: %w", on.ID, err)
 	}
-	version, err = result.LastInsertId()
-	if err != nil {
-		return 0, fmt.Errorf("reserving %d of %s: %w", units, on.ID, err)
+	if changed == 0 {
+		return 0, errRefused
 	}
 	return version, nil
 }
 
 // unitsTaken writes the movement of a reservation and says what that left of the product. To
-// read it would keep the row from the next in turn for another round trip: that is done only
-// where this process has not seen the state before, of which there is one to each version.
+// read it would keep the row from the next in turn for another round trip. It follows from
+// the state before where this process has seen that: each change makes a version of its own.
 func (d *desk) unitsTaken(ctx context.Context, tx *mysql.Tx, id sale.ProductID, units, version int64) (sale.Product, error) {
 	before, seen := d.Cache.Newest(id)
-	if !seen || before.Version != version-1 {
+	if !seen || before.Version != version-1 || before.AvailableStock < units || version%readEvery == 0 {
 		return d.moved(ctx, tx, id, -units, sale.MovementHeld)
 	}
 	return before.Reserved(units, tx.Now), d.recordMovement(ctx, tx, id, -units, sale.MovementHeld, "")

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How much a request allocates depends on no machine's mood: each bound is a fifth
+// How much a request allocates depends on no machine's mood: each bound is a little
 // above what was measured, and what the race detector adds.
 const (
 	mostForCachedRead    = 16 + raceAllocations // 14 measured
@@ -36,6 +36,25 @@ func allocations(t *testing.T, handler http.Handler, r *http.Request, status int
 	})
 	require.Equal(t, status, w.status)
 	return each
+}
+
+// Headers are set by their names as they stand in the map: another spelling would not be found.
+func TestHeadersAreNamedCanonically(t *testing.T) {
+	handler, target := cachedAPI(t)
+	w := newWired(t)
+	w.fill()
+	for status, answer := range map[int]http.Header{
+		200: serve(handler, request(t, "GET", target, "")).Header(),
+		304: serve(handler, request(t, "GET", target, "", "If-None-Match", "*")).Header(),
+		400: serve(handler, request(t, "POST", holdsPath, "{", "Content-Type", jsonType)).Header(),
+		405: serve(handler, request(t, "PUT", target, "")).Header(),
+		503: serve(w.Door, request(t, "POST", holdsPath, "{}")).Header(),
+	} {
+		assert.NotEmpty(t, answer)
+		for name := range answer {
+			assert.Equal(t, http.CanonicalHeaderKey(name), name, status)
+		}
+	}
 }
 
 func TestACachedReadAllocatesLittle(t *testing.T) {

@@ -129,6 +129,8 @@ func (h *handlers) route(operations []*operation, pages pages, places *places) *
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.Binder = validatedBinder{}
 	e.HTTPErrorHandler = h.writeProblem
+	// The one middleware that Echo knows: the chain ends with the route's handler, and passes
+	// by what Echo would call next.
 	routed := func(c echo.Context) error { return c.Handler()(c) }
 	each := chained(routed, h.identify, h.observe, recoverPanics, limitBody, refuseDeeperPaths, refuseOptions)
 	e.Use(func(echo.HandlerFunc) echo.HandlerFunc { return each })
@@ -172,6 +174,16 @@ func (r chainRouter) GET(path string, h echo.HandlerFunc, m ...echo.MiddlewareFu
 // POST registers a route for POST.
 func (r chainRouter) POST(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
 	return r.Echo.POST(path, chained(h, m...))
+}
+
+// PATCH registers a route for PATCH.
+func (r chainRouter) PATCH(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.Echo.PATCH(path, chained(h, m...))
+}
+
+// DELETE registers a route for DELETE.
+func (r chainRouter) DELETE(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return r.Echo.DELETE(path, chained(h, m...))
 }
 
 // refuseNil keeps a handler that returns neither a response nor an error from

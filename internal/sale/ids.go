@@ -29,14 +29,14 @@ const (
 const noDigit = 0xff
 
 // digits are what the characters of the alphabet stand for.
-var digits = func() (digits [256]byte) {
-	for i := range digits {
-		digits[i] = noDigit
+var digits = func() (values [256]byte) {
+	for i := range values {
+		values[i] = noDigit
 	}
 	for value, char := range []byte(crockford) {
-		digits[char] = byte(value)
+		values[char] = byte(value)
 	}
-	return digits
+	return values
 }()
 
 // kind names what an id stands for, so that the compiler keeps a product's id
@@ -200,6 +200,13 @@ func (id ID[K]) String() string {
 		high >>= 5
 	}
 	return string(text)
+}
+
+// Time is when the id was made, by its maker's clock, to the millisecond.
+func (id ID[K]) Time() time.Time {
+	var millis [8]byte
+	copy(millis[len(millis)-timeBytes:], id[:timeBytes])
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(millis[:]))) //nolint:gosec // 48 bits
 }
 
 // IsZero says that no id was given.

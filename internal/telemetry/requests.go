@@ -52,7 +52,8 @@ func (r *requests) of(a answer) answered {
 	return r.add(a)
 }
 
-// add resolves a series and remembers it.
+// add resolves a series and remembers it. The durations of its operation show from then on,
+// though none was measured if it was refused.
 func (r *requests) add(a answer) answered {
 	r.growing.Lock()
 	defer r.growing.Unlock()

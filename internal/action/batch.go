@@ -271,7 +271,8 @@ func distinct(texts []string) []string {
 
 // look is CreateHold's look for a whole batch: one statement each for the product, the
 // customers, where there is a limit, the two kinds of keys, and what they made; one more
-// where others' holds lie between keys that are hold ids. The keys come last: a key that took the units which are missing is there by then.
+// where others' holds lie between keys that are hold ids. The keys come last: a key that
+// took the units which are missing is there by then.
 func (b *batch) look(ctx context.Context) (*view, error) {
 	v := &view{product: sight{}, verdicts: map[question]error{}}
 	err := b.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {

@@ -495,6 +495,10 @@ func (c *frozenCache) Newest(sale.ProductID) (sale.Product, bool) { return sale.
 
 func (c *frozenCache) Put(context.Context, ...sale.Product) {}
 
+func withFrozenCache(kit *action.Kit) {
+	kit.Cache = &frozenCache{products: map[sale.ProductID]sale.Product{}}
+}
+
 // eternalCache is one in which nothing grows old.
 type eternalCache struct{ frozenCache }
 
@@ -515,10 +519,6 @@ func (c *eternalCache) Put(_ context.Context, products ...sale.Product) {
 
 func withEternalCache(kit *action.Kit) {
 	kit.Cache = &eternalCache{frozenCache{products: map[sale.ProductID]sale.Product{}}}
-}
-
-func withFrozenCache(kit *action.Kit) {
-	kit.Cache = &frozenCache{products: map[sale.ProductID]sale.Product{}}
 }
 
 func ptr[T any](value T) *T { return &value }

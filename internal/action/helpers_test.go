@@ -91,6 +91,7 @@ func (s *shop) branch() *action.Actions {
 		products, err := cache.Open(s.t.Context(), cache.Config{Log: kit.Log, Meter: deaf{}})
 		require.NoError(s.t, err)
 		s.t.Cleanup(products.Close)
+		s.t.Cleanup(func() { s.verifySeen(products) })
 		kit.Cache = products
 	}
 	return action.New(kit)
@@ -149,6 +150,36 @@ func (s *shop) verify() {
 			return q.QueryRowContext(ctx, query).Scan(&broken)
 		}), law)
 		assert.Zero(s.t, broken, law)
+	}
+}
+
+// verifySeen proves that what a process saw last of each product was committed just so: a hold
+// follows from there what it left, and reads that only now and then.
+func (s *shop) verifySeen(products *cache.Cache) {
+	ctx := context.WithoutCancel(s.t.Context())
+	var after *sale.ProductID
+	for more := true; more; more = after != nil {
+		page, err := s.ListProducts.Do(ctx, 100, after)
+		require.NoError(s.t, err)
+		for _, row := range page.Products {
+			if seen, known := products.Newest(row.ID); known {
+				s.verifyCommitted(ctx, seen, row)
+			}
+		}
+		after = page.Next
+	}
+}
+
+// verifyCommitted finds a state in the ledger, and in the row where that has its version.
+func (s *shop) verifyCommitted(ctx context.Context, seen, row sale.Product) {
+	var left int64
+	require.NoError(s.t, s.db.Survey(ctx, func(ctx context.Context, q store.DBTX) error {
+		return q.QueryRowContext(ctx, "SELECT available_after FROM movements WHERE product_id = ? AND stock_version = ?",
+			seen.ID, seen.StockVersion).Scan(&left)
+	}), "the ledger has version %d of %s", seen.StockVersion, seen.SKU)
+	assert.Equal(s.t, left, seen.AvailableStock, "units left by version %d of %s", seen.StockVersion, seen.SKU)
+	if seen.Version == row.Version {
+		assert.Equal(s.t, row, seen, "a version is one state")
 	}
 }
 

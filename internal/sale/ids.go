@@ -149,6 +149,16 @@ func stamp(id *[idBytes]byte, unixMilli int64) {
 	copy(id[:timeBytes], millis[len(millis)-timeBytes:])
 }
 
+// malformedID is a text that is no id of the kind with this prefix. It is put into words only
+// where it is read: most keys of requests are tried as ids and are none.
+type malformedID string
+
+func (wanted malformedID) Error() string {
+	return fmt.Sprintf("%s: want %s and %d characters of %s", ErrMalformedID, string(wanted), idTextLen, crockford)
+}
+
+func (malformedID) Unwrap() error { return ErrMalformedID }
+
 // ParseID reads an id's text. It returns ErrMalformedID for another kind's
 // prefix, a wrong length or a character outside of the alphabet.
 func ParseID[K kind](text string) (ID[K], error) {
@@ -156,13 +166,13 @@ func ParseID[K kind](text string) (ID[K], error) {
 	var k K
 	body, found := strings.CutPrefix(text, k.prefix())
 	if !found || len(body) != idTextLen || body[0] > '7' {
-		return id, fmt.Errorf("%w: want %s and %d characters", ErrMalformedID, k.prefix(), idTextLen)
+		return id, malformedID(k.prefix())
 	}
 	var high, low uint64
 	for i := range len(body) {
 		digit := digits[body[i]]
 		if digit == noDigit {
-			return id, fmt.Errorf("%w: %q is not in the alphabet", ErrMalformedID, body[i])
+			return id, malformedID(k.prefix())
 		}
 		high = high<<5 | low>>59
 		low = low<<5 | uint64(digit)

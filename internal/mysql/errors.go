@@ -56,8 +56,11 @@ func isServerError(err error, numbers ...uint16) bool {
 	return false
 }
 
-// IsContention says that the transaction lost against others and may run again.
-func IsContention(err error) bool { return isServerError(err, deadlock, lockWaitTimeout) }
+// IsContention says that the transaction lost against others and may run again. One whose
+// COMMIT was sent may have been done: not even when the search for its outcome lost.
+func IsContention(err error) bool {
+	return isServerError(err, deadlock, lockWaitTimeout) && !errors.Is(err, &sale.Error{Code: sale.CodeOutcomeUnknown})
+}
 
 // isFull says that a change did not fit on the server's disk.
 func isFull(err error) bool { return isServerError(err, diskFull, writeError, tableFull) }

@@ -139,10 +139,20 @@ func TestLostAnswerThatNobodyCanSettleIsAnUnknownOutcome(t *testing.T) {
 	_, dsn := counters(t)
 	proxy := testenv.NewCommitProxy(t, dsn)
 	db := open(t, proxy.DSN(), 8)
-	for name, settle := range map[string]mysql.Settle{"no question": nil, "no answer": unsettled} {
+	locked := func(context.Context, store.DBTX) (bool, error) {
+		return false, fmt.Errorf("waiting for the commit: %w", &driverpkg.MySQLError{Number: 1205})
+	}
+	for name, settle := range map[string]mysql.Settle{"no question": nil, "no answer": unsettled, "a lock": locked} {
 		for _, cut := range []func(){proxy.CutNextCommit, proxy.CutNextCommitAnswer} {
 			cut()
-			requireCode(t, db.Tx(t.Context(), settle, incrementOne), sale.CodeOutcomeUnknown)
+			runs := 0
+			err := db.Tx(t.Context(), settle, func(ctx context.Context, tx *mysql.Tx) error {
+				runs++
+				return incrementOne(ctx, tx)
+			})
+			requireCode(t, err, sale.CodeOutcomeUnknown)
+			assert.Equal(t, 1, runs, "%s: what may have been done is not done again", name)
+			assert.False(t, mysql.IsContention(err), name)
 		}
 		assert.Positive(t, proxy.Cuts(), name)
 	}

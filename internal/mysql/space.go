@@ -30,17 +30,22 @@ func (s *space) admit() (admitted, looks bool) {
 	}
 }
 
-// note learns from what came of a change. Those that had begun when there was no room
-// left, and fit, say nothing of it.
+// note learns from what came of a change. One that had begun when there was no room left, and
+// fit, says nothing of it. Neither does a look that ended for another reason: the next change
+// looks in its place.
 func (s *space) note(err error, looked bool) {
 	full := isFull(err)
-	if !full && (!looked || err != nil) {
+	if !full && !looked {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.look = time.Time{}
-	if full {
+	switch {
+	case full:
 		s.look = time.Now().Add(s.pause)
+	case err == nil:
+		s.look = time.Time{}
+	default:
+		s.look = time.Now()
 	}
 }

@@ -50,3 +50,22 @@ func TestServerWithoutRoomIsLeftAloneButForOneLookNowAndThen(t *testing.T) {
 	require.NoError(t, db.Tx(t.Context(), incremented, incrementOne))
 	assert.Equal(t, 2, value(t, db, 1))
 }
+
+// A client that asks again and again for what is refused must not keep the others out.
+func TestALookThatIsRefusedLeavesTheNextChangeToLook(t *testing.T) {
+	db, _ := counters(t)
+	_, err := db.SQL().ExecContext(t.Context(), "CREATE TABLE small (x CHAR(200)) ENGINE = MEMORY MAX_ROWS = 100")
+	require.NoError(t, err)
+	requireCode(t, db.Tx(t.Context(), nil, fill), sale.CodeUnavailable)
+	require.Eventually(t, func() bool {
+		looked := false
+		err := db.Tx(t.Context(), nil, func(ctx context.Context, tx *mysql.Tx) error {
+			looked = true
+			require.NoError(t, incrementOne(ctx, tx), "it fits")
+			return sale.Fail(sale.CodeHoldExpired, "gone")
+		})
+		require.Error(t, err)
+		return looked
+	}, recovery, pollGap)
+	require.NoError(t, db.Tx(t.Context(), incremented, incrementOne))
+}

@@ -78,7 +78,8 @@ func (b *batch) attempt(ctx context.Context, fits []*ticket) {
 	}
 }
 
-// guess takes the terms that the cache knows, and says whether by these all fits.
+// guess takes the terms that the cache knows, and says whether by these all fits, and the sale
+// is on: this process's clock only spares a crowd outside of it a write, and refuses nobody.
 func (b *batch) guess(ctx context.Context) (bool, error) {
 	product, _, err := b.known(ctx, b.id)
 	if errors.Is(err, &sale.Error{Code: sale.CodeProductNotFound}) {
@@ -88,6 +89,9 @@ func (b *batch) guess(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	b.terms = terms{b.id: product}
+	if product.WindowRefusal(time.Now()) != "" {
+		return false, nil
+	}
 	forbidden := func(ticket *ticket) bool { return b.terms.check(ticket.Job) != nil }
 	return unitsOf(b.waiting) <= product.AvailableStock && !slices.ContainsFunc(b.waiting, forbidden), nil
 }

@@ -322,6 +322,26 @@ func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {
 	}
 }
 
+// Those who come too early are refused like those who come too late: by a look.
+func TestACrowdOutsideOfTheSaleWritesNothing(t *testing.T) {
+	c := openCounted(t)
+	for name, test := range map[string]struct {
+		rules func(*action.CreateProductInput)
+		want  sale.Code
+	}{
+		"before its start": {func(in *action.CreateProductInput) { in.Rules.SaleStartsAt = at(farAhead) }, sale.CodeSaleNotStarted},
+		"after its end":    {func(in *action.CreateProductInput) { in.Rules.SaleEndsAt = at(longAgo) }, sale.CodeSaleEnded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := c.product(100_000, test.rules)
+			const crowd = 64
+			before := c.counter("Innodb_rows_inserted")
+			assert.Equal(t, map[sale.Code]int{test.want: crowd}, c.rush(crowd, p))
+			assert.Equal(t, before, c.counter("Innodb_rows_inserted"))
+		})
+	}
+}
+
 // Nobody reads what a hold left while its process knows what was there before.
 func TestAHoldOfAProductThatItsProcessKnowsReadsNothing(t *testing.T) {
 	c := openCounted(t, withEternalCache)

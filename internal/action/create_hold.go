@@ -106,7 +106,7 @@ func (a *CreateHold) make(ctx context.Context, w *wish) (Result[HoldView], error
 // serve takes the batched path for a wish of one product, the plain one else.
 func (a *CreateHold) serve(ctx context.Context, w *wish) error {
 	if a.Coalesce && len(w.Lines) == 1 {
-		return overloaded(a.lanes.Do(ctx, w.Lines[0].ProductID, w))
+		return a.merged(ctx, a.lanes.Do(ctx, w.Lines[0].ProductID, w))
 	}
 	return a.reserve(ctx, w)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
@@ -53,6 +54,16 @@ func (d *desk) patience(times float64) time.Duration {
 func (d *desk) enter(ctx context.Context, products ...sale.ProductID) (leave func(), err error) {
 	leave, err = d.gates.Enter(ctx, products...)
 	return leave, overloaded(err)
+}
+
+// merged makes what a lane says of a job the domain's error. A batch that broke off may have
+// been committed.
+func (d *desk) merged(ctx context.Context, err error) error {
+	if errors.Is(err, lane.ErrBroken) {
+		d.Log.LogAttrs(ctx, slog.LevelError, "batch.broken", slog.Any("error", err))
+		return mysql.OutcomeUnknown(err)
+	}
+	return overloaded(err)
 }
 
 // overloaded makes a queue's refusal the domain's error.

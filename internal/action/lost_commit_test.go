@@ -1,6 +1,7 @@
 package action_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -131,6 +132,22 @@ func TestHoldWhoseCommitNeverArrivedDoesNotShowInReads(t *testing.T) {
 			assert.Equal(t, int64(8), read.Product.AvailableStock)
 		})
 	}
+}
+
+// breaking is a cache that stands for any fault after a commit.
+type breaking struct{ frozenCache }
+
+func (*breaking) Put(context.Context, ...sale.Product) { panic("after the commit") }
+
+func TestBatchThatBreaksOffAfterItsCommitHasAnUnknownOutcome(t *testing.T) {
+	s := setup(t)
+	p := s.product(10)
+	s.kit.Coalesce = true
+	s.kit.Cache = &breaking{frozenCache{products: map[sale.ProductID]sale.Product{}}}
+	_, err := s.branch().CreateHold.Do(s.ctx(), wish("ann", line(p, 1)))
+	requireCode(t, err, sale.CodeOutcomeUnknown)
+	require.ErrorContains(t, err, "after the commit", "logs show the cause")
+	s.requireUnits(p, 9, 1, 0, 0)
 }
 
 func TestUpdateWhoseCommitWasNotAnsweredHasAnUnknownOutcome(t *testing.T) {

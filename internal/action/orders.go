@@ -85,7 +85,7 @@ func (a *CreateOrder) strange(ctx context.Context, key sale.HoldID) error {
 // serve takes the batched path for an active hold's first order, the plain one else.
 func (a *CreateOrder) serve(ctx context.Context, w *orderWish) (Result[OrderView], error) {
 	if a.Coalesce {
-		err := overloaded(a.lanes.Do(ctx, ordersLane{}, w))
+		err := a.merged(ctx, a.lanes.Do(ctx, ordersLane{}, w))
 		if !errors.Is(err, errPlainly) {
 			return Result[OrderView]{Value: w.view}, err
 		}

@@ -59,7 +59,7 @@ func (a *ProcessPayment) Do(ctx context.Context, event sale.PaymentEvent) (Payme
 	if a.Coalesce && event.Kind == sale.PaymentSucceeded {
 		err := a.lanes.Do(ctx, event.Provider, &success{event: event, came: came})
 		if !errors.Is(err, errPlainly) {
-			return a.paidTogether(ctx, event, overloaded(err))
+			return a.paidTogether(ctx, event, a.merged(ctx, err))
 		}
 	}
 	order, now, err := a.order(ctx, event.OrderID)

@@ -129,10 +129,16 @@ WHERE (SELECT h.due_at FROM hold_lines AS h
 ORDER BY products.id;
 
 -- name: LockHolds :many
--- LockHold for many holds, in the order of their ids. By primary key, as all that is for
--- many holds: of 200 ids and more MySQL believes its statistics, and by those of a table
--- that has just filled it reads, and locks, all of it.
-SELECT * FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) ORDER BY id, position FOR UPDATE;
+-- LockHold for many holds, in the order of their ids. Lines that somebody else is working on
+-- are left out, since one that hangs must not keep up the others; each line says how many
+-- its hold has, so that a hold of which some were left out is seen. By primary key, as all
+-- that is for many holds: of 200 ids and more MySQL believes its statistics, and by those of
+-- a table that has just filled it reads, and locks, all of it.
+SELECT sqlc.embed(hold_lines), (SELECT COUNT(*) FROM hold_lines AS own WHERE own.id = hold_lines.id) AS line_count
+FROM hold_lines FORCE INDEX (PRIMARY)
+WHERE hold_lines.id IN (sqlc.slice('ids'))
+ORDER BY hold_lines.id, hold_lines.position
+FOR UPDATE OF hold_lines SKIP LOCKED;
 
 -- name: OrderHolds :execrows
 -- Makes holds' lines those of unpaid orders, each due when its own payment window

@@ -48,8 +48,13 @@ WHERE id = ? AND refund_due_at IS NULL AND refunded_at IS NULL;
 UPDATE orders SET refunded_at = ? WHERE id = ? AND refunded_at IS NULL;
 
 -- name: LockOrders :many
--- LockOrder for many orders, in the order of their ids. By primary key: see LockHolds.
-SELECT * FROM orders FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) ORDER BY id FOR UPDATE;
+-- LockOrder for many orders, in the order of their ids. Those that somebody else is working
+-- on are left out, and it goes by primary key: see LockHolds.
+SELECT * FROM orders FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) ORDER BY id FOR UPDATE SKIP LOCKED;
+
+-- name: OrdersThere :many
+-- OrderIsThere for many holds. More than the id, and by primary key: see HoldsThere.
+SELECT id, created_at FROM orders FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids'));
 
 -- name: MarkAllPaid :execrows
 -- MarkPaid for many orders, each by the payment that this transaction has just

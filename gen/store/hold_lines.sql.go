@@ -532,13 +532,24 @@ func (q *Queries) LockHold(ctx context.Context, db DBTX, id sale.HoldID) ([]Hold
 }
 
 const LockHolds = `-- name: LockHolds :many
-SELECT id, position, product_id, customer_id, quantity, price_amount, currency, state, ended, due_at, expires_at, ttl_seconds, payment_window_seconds, created_at FROM hold_lines FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) ORDER BY id, position FOR UPDATE
+SELECT hold_lines.id, hold_lines.position, hold_lines.product_id, hold_lines.customer_id, hold_lines.quantity, hold_lines.price_amount, hold_lines.currency, hold_lines.state, hold_lines.ended, hold_lines.due_at, hold_lines.expires_at, hold_lines.ttl_seconds, hold_lines.payment_window_seconds, hold_lines.created_at, (SELECT COUNT(*) FROM hold_lines AS own WHERE own.id = hold_lines.id) AS line_count
+FROM hold_lines FORCE INDEX (PRIMARY)
+WHERE hold_lines.id IN (/*SLICE:ids*/?)
+ORDER BY hold_lines.id, hold_lines.position
+FOR UPDATE OF hold_lines SKIP LOCKED
 `
 
-// LockHold for many holds, in the order of their ids. By primary key, as all that is for
-// many holds: of 200 ids and more MySQL believes its statistics, and by those of a table
-// that has just filled it reads, and locks, all of it.
-func (q *Queries) LockHolds(ctx context.Context, db DBTX, ids []sale.HoldID) ([]HoldLine, error) {
+type LockHoldsRow struct {
+	HoldLine  HoldLine
+	LineCount int64
+}
+
+// LockHold for many holds, in the order of their ids. Lines that somebody else is working on
+// are left out, since one that hangs must not keep up the others; each line says how many
+// its hold has, so that a hold of which some were left out is seen. By primary key, as all
+// that is for many holds: of 200 ids and more MySQL believes its statistics, and by those of
+// a table that has just filled it reads, and locks, all of it.
+func (q *Queries) LockHolds(ctx context.Context, db DBTX, ids []sale.HoldID) ([]LockHoldsRow, error) {
 	query := LockHolds
 	var queryParams []interface{}
 	if len(ids) > 0 {
@@ -554,24 +565,25 @@ func (q *Queries) LockHolds(ctx context.Context, db DBTX, ids []sale.HoldID) ([]
 		return nil, err
 	}
 	defer rows.Close()
-	var items []HoldLine
+	var items []LockHoldsRow
 	for rows.Next() {
-		var i HoldLine
+		var i LockHoldsRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.Position,
-			&i.ProductID,
-			&i.CustomerID,
-			&i.Quantity,
-			&i.PriceAmount,
-			&i.Currency,
-			&i.State,
-			&i.Ended,
-			&i.DueAt,
-			&i.ExpiresAt,
-			&i.TtlSeconds,
-			&i.PaymentWindowSeconds,
-			&i.CreatedAt,
+			&i.HoldLine.ID,
+			&i.HoldLine.Position,
+			&i.HoldLine.ProductID,
+			&i.HoldLine.CustomerID,
+			&i.HoldLine.Quantity,
+			&i.HoldLine.PriceAmount,
+			&i.HoldLine.Currency,
+			&i.HoldLine.State,
+			&i.HoldLine.Ended,
+			&i.HoldLine.DueAt,
+			&i.HoldLine.ExpiresAt,
+			&i.HoldLine.TtlSeconds,
+			&i.HoldLine.PaymentWindowSeconds,
+			&i.HoldLine.CreatedAt,
+			&i.LineCount,
 		); err != nil {
 			return nil, err
 		}

@@ -271,10 +271,11 @@ func (q *Queries) LockOrder(ctx context.Context, db DBTX, id sale.OrderID) (Orde
 }
 
 const LockOrders = `-- name: LockOrders :many
-SELECT id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) ORDER BY id FOR UPDATE
+SELECT id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) ORDER BY id FOR UPDATE SKIP LOCKED
 `
 
-// LockOrder for many orders, in the order of their ids. By primary key: see LockHolds.
+// LockOrder for many orders, in the order of their ids. Those that somebody else is working
+// on are left out, and it goes by primary key: see LockHolds.
 func (q *Queries) LockOrders(ctx context.Context, db DBTX, ids []sale.OrderID) ([]Order, error) {
 	query := LockOrders
 	var queryParams []interface{}
@@ -531,4 +532,47 @@ func (q *Queries) OrderMadeByOwnKey(ctx context.Context, db DBTX, id sale.OrderI
 	var made bool
 	err := row.Scan(&made)
 	return made, err
+}
+
+const OrdersThere = `-- name: OrdersThere :many
+SELECT id, created_at FROM orders FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?)
+`
+
+type OrdersThereRow struct {
+	ID        sale.OrderID
+	CreatedAt time.Time
+}
+
+// OrderIsThere for many holds. More than the id, and by primary key: see HoldsThere.
+func (q *Queries) OrdersThere(ctx context.Context, db DBTX, ids []sale.OrderID) ([]OrdersThereRow, error) {
+	query := OrdersThere
+	var queryParams []interface{}
+	if len(ids) > 0 {
+		for _, v := range ids {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(ids))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
+	}
+	rows, err := db.QueryContext(ctx, query, queryParams...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OrdersThereRow
+	for rows.Next() {
+		var i OrdersThereRow
+		if err := rows.Scan(&i.ID, &i.CreatedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

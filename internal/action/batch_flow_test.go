@@ -1,7 +1,9 @@
 package action_test
 
 import (
+	"database/sql"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -99,5 +101,104 @@ func TestPaymentsAtOnceEachHaveTheirOwnOutcome(t *testing.T) {
 			require.Equal(t, event.PaymentID, order.PaymentID)
 			require.Equal(t, event.Provider, order.Provider)
 		}
+	})
+}
+
+// stuck runs a request that waits for a row in a statement, and others that do not: first
+// beside it, then at once with it. The others end while it waits.
+func (s *shop) stuck(lock func() *sql.Tx, statement string, n int, request func(), others func(round, i int)) {
+	s.t.Helper()
+	for round := range 2 {
+		holder := lock()
+		var waiting, running sync.WaitGroup
+		waiting.Go(request)
+		if round == 0 {
+			s.awaitStatement(statement)
+		}
+		for i := range n {
+			running.Go(func() { others(round, i) })
+		}
+		running.Wait()
+		if round == 1 {
+			s.awaitStatement(statement)
+		}
+		require.NoError(s.t, holder.Rollback())
+		waiting.Wait()
+	}
+}
+
+// A process that hangs with a hold's lines keeps up that hold's order, and no others.
+func TestOrderThatWaitsForItsLinesKeepsUpNoOthers(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p := s.product(100)
+		const n = 20
+		var late action.HoldView
+		var holds [2][n]sale.HoldID
+		for round := range holds {
+			for i := range holds[round] {
+				holds[round][i] = s.hold("ann", line(p, 1)).ID
+			}
+		}
+		s.stuck(func() *sql.Tx {
+			late = s.hold("bob", line(p, 1))
+			return s.lockedLines(late.ID)
+		}, "-- name: LockHold ", n, func() {
+			_, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{HoldID: late.ID})
+			assert.NoError(t, err)
+		}, func(round, i int) {
+			_, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{HoldID: holds[round][i]})
+			assert.NoError(t, err)
+		})
+		s.requireUnits(p, 100-2*n-2, 0, 2*n+2, 0)
+	})
+}
+
+func TestPaymentThatWaitsForItsOrderKeepsUpNoOthers(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p := s.product(100)
+		const n = 20
+		var late action.OrderView
+		var orders [2][n]action.OrderView
+		for round := range orders {
+			for i := range orders[round] {
+				orders[round][i] = s.ordered("ann", line(p, 1))
+			}
+		}
+		pay := func(order action.OrderView) {
+			name := order.ID.String()
+			result, err := s.ProcessPayment.Do(s.ctx(), said(sale.PaymentSucceeded, order, name, name))
+			assert.Equal(t, sale.OutcomePaid, result.Outcome)
+			assert.NoError(t, err)
+		}
+		s.stuck(func() *sql.Tx {
+			late = s.ordered("bob", line(p, 1))
+			return s.locked("SELECT 1 FROM orders WHERE id = ? FOR UPDATE", late.ID)
+		}, "-- name: LockOrder ", n, func() { pay(late) }, func(round, i int) { pay(orders[round][i]) })
+		s.requireUnits(p, 100-2*n-2, 0, 0, 2*n+2)
+	})
+}
+
+// A batch that finds some of a hold's lines locked makes no order of the others.
+func TestOrderOfAHoldWithALockedLineIsWhole(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		low, high := s.twoProducts(10, 10)
+		for position := range 2 {
+			hold := s.hold("ann", line(low, 1), line(high, 1))
+			holder := s.locked("SELECT 1 FROM hold_lines WHERE id = ? AND position = ? FOR UPDATE", hold.ID, position)
+			var running sync.WaitGroup
+			running.Go(func() {
+				made, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{HoldID: hold.ID})
+				assert.Len(t, made.Value.Lines, 2)
+				assert.NoError(t, err)
+			})
+			s.awaitStatement("-- name: LockHold ")
+			require.NoError(t, holder.Rollback())
+			running.Wait()
+		}
+		s.requireUnits(low, 8, 0, 2, 0)
+		s.requireUnits(high, 8, 0, 2, 0)
 	})
 }

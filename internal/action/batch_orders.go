@@ -22,9 +22,10 @@ var errPlainly = errors.New("not a case for a batch")
 // orderWish is a hold on its way to an order, with those of others.
 type orderWish struct {
 	hold  sale.HoldID
-	claim claim     // not written when the key is the hold's id: the order is its own mark
-	byID  bool      // the key is the hold's id
-	view  OrderView // what became of it
+	claim claim            // not written when the key is the hold's id: the order is its own mark
+	byID  bool             // the key is the hold's id
+	view  OrderView        // what became of it
+	lines []store.HoldLine // of the hold, as a batch locked them; none where it could not
 }
 
 type orderTicket = lane.Ticket[*orderWish]
@@ -33,12 +34,18 @@ type orderTicket = lane.Ticket[*orderWish]
 // the commit, and two lanes of half the size were slower.
 type ordersLane struct{}
 
-// serveBatch makes orders of active holds, all in one transaction. Whatever is not
-// that plain case is left to its owner.
+// serveBatch makes orders of active holds, all in one transaction, and refuses what can be
+// no order. Replays, and holds that somebody else is working on, are left to their owners.
 func (a *CreateOrder) serveBatch(ctx context.Context, _ ordersLane, waiting []*orderTicket, next func()) {
 	ctx = budget.Within(ctx, a.DB.Timeout())
 	slices.SortFunc(waiting, func(x, y *orderTicket) int { return bytes.Compare(x.Job.hold[:], y.Job.hold[:]) })
-	halve(waiting, next, func(tickets []*orderTicket) error { return a.makeAll(ctx, tickets, next) })
+	halve(waiting, next, func(tickets []*orderTicket) error {
+		err := a.makeAll(ctx, tickets, noKeys, next)
+		if errors.Is(err, errTaken) {
+			err = a.makeAll(ctx, tickets, a.usedKeys, next)
+		}
+		return err
+	})
 }
 
 // halve tries a batch, and in halves what could not be done together, until each
@@ -60,11 +67,51 @@ func halve[J any](tickets []*lane.Ticket[J], next func(), try func([]*lane.Ticke
 	lane.End(tickets, err)
 }
 
-// makeAll is one transaction: the holds' lines, then keys, orders, lines and events.
-func (a *CreateOrder) makeAll(ctx context.Context, tickets []*orderTicket, next func()) error {
+// fingerprints are what was asked with keys that had an effect.
+type fingerprints map[[claimBytes]byte][]byte
+
+// lookForKeys tells which of the orders' keys had an effect.
+type lookForKeys func(context.Context, store.DBTX, []*orderTicket) (fingerprints, error)
+
+// noKeys is how it is nearly always: a new order has a new key. The primary key tells when not.
+func noKeys(context.Context, store.DBTX, []*orderTicket) (fingerprints, error) {
+	return nil, nil
+}
+
+func (a *CreateOrder) usedKeys(ctx context.Context, q store.DBTX, tickets []*orderTicket) (fingerprints, error) {
+	var keys [][]byte
+	for _, ticket := range tickets {
+		if !ticket.Job.byID {
+			keys = append(keys, ticket.Job.claim.id[:])
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	rows, err := a.keysThere(ctx, q, keys)
+	used := make(fingerprints, len(rows))
+	for _, row := range rows {
+		used[[claimBytes]byte(row.ID)] = row.Fingerprint
+	}
+	return used, err
+}
+
+// makeAll is one transaction: the holds' lines, then keys, orders, lines and events. errTaken
+// when a key is there already that look did not know.
+func (a *CreateOrder) makeAll(ctx context.Context, tickets []*orderTicket, look lookForKeys, next func()) error {
 	var made []*orderTicket
+	var refused map[*orderTicket]error
 	err := a.DB.Tx(ctx, a.settleAll(&made), func(ctx context.Context, tx *mysql.Tx) (err error) {
-		if made, err = a.orderable(ctx, tx, tickets); err != nil || len(made) == 0 {
+		made, refused = nil, nil
+		used, err := look(ctx, tx, tickets)
+		if err != nil {
+			return err
+		}
+		var rest []*orderTicket
+		if made, rest, err = a.orderable(ctx, tx, tickets, used); err != nil {
+			return err
+		}
+		if refused, err = a.refuseAll(ctx, tx, rest); err != nil || len(made) == 0 {
 			return err
 		}
 		if err := a.insertAll(ctx, tx, made); err != nil {
@@ -77,7 +124,9 @@ func (a *CreateOrder) makeAll(ctx context.Context, tickets []*orderTicket, next 
 		return err
 	}
 	for _, ticket := range tickets {
-		if !slices.Contains(made, ticket) {
+		if refusal := refused[ticket]; refusal != nil {
+			ticket.Done(refusal)
+		} else if !slices.Contains(made, ticket) {
 			ticket.Done(errPlainly)
 		}
 	}
@@ -94,62 +143,156 @@ func (a *CreateOrder) settleAll(made *[]*orderTicket) mysql.Settle {
 	}
 }
 
-// orderable locks the holds and picks those that simply become orders: active, with
-// something to pay, and all their lines still held, as those of no ordered hold are.
-func (a *CreateOrder) orderable(ctx context.Context, tx *mysql.Tx, tickets []*orderTicket) ([]*orderTicket, error) {
+// orderable locks the holds and picks those that become orders: with a new key, active, and
+// all their lines still held, as those of no ordered hold are. The rest have in lines what was
+// locked of their holds: nothing, or all.
+func (a *CreateOrder) orderable(
+	ctx context.Context, tx *mysql.Tx, tickets []*orderTicket, used fingerprints,
+) (made, rest []*orderTicket, err error) {
+	rows, err := a.q.LockHolds(ctx, tx, holdsOf(tickets))
+	if err != nil {
+		return nil, nil, fmt.Errorf("locking %d holds: %w", len(tickets), err)
+	}
+	lines := wholeHolds(rows)
+	for i, ticket := range tickets {
+		w := ticket.Job
+		w.lines = lines[w.hold]
+		again := i > 0 && tickets[i-1].Job.hold == w.hold
+		held := len(w.lines) > 0 && !slices.ContainsFunc(w.lines, notHeld)
+		switch {
+		case again:
+		case held && used[w.claim.id] == nil && holdOf(w.lines, false).Status(tx.Now) == sale.HoldActive:
+			w.view = orderedAt(holdOf(w.lines, false), tx.Now)
+			made = append(made, ticket)
+		default:
+			rest = append(rest, ticket)
+		}
+	}
+	return made, rest, nil
+}
+
+func holdsOf(tickets []*orderTicket) []sale.HoldID {
 	ids := make([]sale.HoldID, len(tickets))
 	for i, ticket := range tickets {
 		ids[i] = ticket.Job.hold
 	}
-	rows, err := a.q.LockHolds(ctx, tx, ids)
-	if err != nil {
-		return nil, fmt.Errorf("locking %d holds: %w", len(ids), err)
+	return ids
+}
+
+// wholeHolds gives each hold its lines, in the order in which they come, where all are there.
+func wholeHolds(rows []store.LockHoldsRow) map[sale.HoldID][]store.HoldLine {
+	lines := make(map[sale.HoldID][]store.HoldLine, len(rows))
+	for _, row := range rows {
+		lines[row.HoldLine.ID] = append(lines[row.HoldLine.ID], row.HoldLine)
 	}
-	lines := byHold(rows)
-	var plain []*orderTicket
-	for i, ticket := range tickets {
-		id := ticket.Job.hold
-		again := i > 0 && tickets[i-1].Job.hold == id
-		if again || len(lines[id]) == 0 || slices.ContainsFunc(lines[id], notHeld) {
-			continue
+	for _, row := range rows {
+		if int64(len(lines[row.HoldLine.ID])) < row.LineCount {
+			delete(lines, row.HoldLine.ID)
 		}
-		hold := holdOf(lines[id], false)
-		if hold.Status(tx.Now) != sale.HoldActive || sale.Total(hold.Lines).Amount == 0 {
-			continue
-		}
-		ticket.Job.view = orderedAt(hold, tx.Now)
-		plain = append(plain, ticket)
 	}
-	return plain, nil
+	return lines
 }
 
 func notHeld(row store.HoldLine) bool { return row.State != sale.LineHeld }
 
-// orderedAt is the unpaid order that a hold becomes at now.
+// refuseAll decides, in a constant few statements, which of the requests make no order and
+// why: those whose key stands for another one, and those with a new key for a hold that is not
+// there, or that has ended and was not ordered.
+func (a *CreateOrder) refuseAll(ctx context.Context, tx *mysql.Tx, tickets []*orderTicket) (map[*orderTicket]error, error) {
+	if len(tickets) == 0 {
+		return nil, nil
+	}
+	used, err := a.usedKeys(ctx, tx, tickets)
+	if err != nil {
+		return nil, err
+	}
+	there, err := a.theirHolds(ctx, tx, tickets)
+	if err != nil {
+		return nil, err
+	}
+	ordered, err := a.theirOrders(ctx, tx, tickets)
+	if err != nil {
+		return nil, err
+	}
+	refused := map[*orderTicket]error{}
+	for _, ticket := range tickets {
+		w := ticket.Job
+		switch asked := used[w.claim.id]; {
+		case asked != nil:
+			refused[ticket] = w.claim.compare(asked)
+		case there[w.hold], ordered[sale.OrderOf(w.hold)]:
+		case len(w.lines) == 0:
+			refused[ticket] = unknown(sale.CodeHoldNotFound, w.hold.String())
+		default:
+			refused[ticket] = unorderable(holdOf(w.lines, false), tx.Now)
+		}
+	}
+	return refused, nil
+}
+
+// theirHolds says which holds are there of those that could not be locked.
+func (a *CreateOrder) theirHolds(ctx context.Context, q store.DBTX, tickets []*orderTicket) (map[sale.HoldID]bool, error) {
+	there := map[sale.HoldID]bool{}
+	missing := slices.DeleteFunc(slices.Clone(tickets), func(t *orderTicket) bool { return len(t.Job.lines) > 0 })
+	if len(missing) == 0 {
+		return there, nil
+	}
+	rows, err := a.q.HoldsThere(ctx, q, holdsOf(missing))
+	if err != nil {
+		return nil, fmt.Errorf("looking for %d holds: %w", len(missing), err)
+	}
+	for _, row := range rows {
+		there[row.ID] = true
+	}
+	return there, nil
+}
+
+// theirOrders says which of the holds that are locked were ordered.
+func (a *CreateOrder) theirOrders(ctx context.Context, q store.DBTX, tickets []*orderTicket) (map[sale.OrderID]bool, error) {
+	ordered := map[sale.OrderID]bool{}
+	var ids []sale.OrderID
+	for _, ticket := range tickets {
+		if len(ticket.Job.lines) > 0 {
+			ids = append(ids, sale.OrderOf(ticket.Job.hold))
+		}
+	}
+	if len(ids) == 0 {
+		return ordered, nil
+	}
+	rows, err := a.q.OrdersThere(ctx, q, ids)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the orders of %d holds: %w", len(ids), err)
+	}
+	for _, row := range rows {
+		ordered[row.ID] = true
+	}
+	return ordered, nil
+}
+
+// orderedAt is the order that a hold becomes at now: paid at once when there is nothing to pay.
 func orderedAt(hold sale.Hold, now time.Time) OrderView {
 	order := sale.Order{
 		ID: sale.OrderOf(hold.ID), CustomerID: hold.CustomerID, Lines: hold.Lines, Total: sale.Total(hold.Lines),
 		CreatedAt: now, PayBy: now.Add(hold.PaymentWindow),
+	}
+	if order.Total.Amount == 0 {
+		order.PaidAt = &now
 	}
 	return OrderView{Order: order, Status: order.Status(now)}
 }
 
 func (a *CreateOrder) insertAll(ctx context.Context, tx *mysql.Tx, tickets []*orderTicket) error {
 	var marks []marked
-	holds := make([]sale.HoldID, len(tickets))
 	rows := make([]any, 0, len(tickets)*orderColumns)
-	events := make([]event, len(tickets))
-	lines := 0
-	for i, ticket := range tickets {
+	events := make([]event, 0, len(tickets))
+	for _, ticket := range tickets {
 		order := ticket.Job.view.Order
 		if !ticket.Job.byID {
 			marks = append(marks, marked{ticket.Job.claim, ticket.Job.hold})
 		}
-		holds[i] = ticket.Job.hold
 		rows = append(rows, order.ID, order.CustomerID, order.Total.Amount, order.Total.Currency,
-			order.CreatedAt, order.PayBy, len(order.Lines), ticket.Job.byID, nil)
-		events[i] = orderEvent(sale.EventOrderCreated, order.ID, createdFacts(order))
-		lines += len(order.Lines)
+			order.CreatedAt, order.PayBy, len(order.Lines), ticket.Job.byID, order.PaidAt)
+		events = append(events, madeEvents(order)...)
 	}
 	if err := writeClaims(ctx, a.q, tx, marks); err != nil {
 		return err
@@ -157,21 +300,48 @@ func (a *CreateOrder) insertAll(ctx context.Context, tx *mysql.Tx, tickets []*or
 	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertOrder, len(tickets)), rows...); err != nil {
 		return fmt.Errorf("inserting %d orders: %w", len(tickets), err)
 	}
-	changed, err := a.q.OrderHolds(ctx, tx, store.OrderHoldsParams{Now: tx.Now, Ids: holds})
-	if err != nil {
-		return fmt.Errorf("ordering the lines of %d holds: %w", len(holds), err)
-	}
-	if changed != int64(lines) {
-		return fmt.Errorf("ordering the lines of %d holds: %d of %d were held", len(holds), changed, lines)
+	if err := a.moveLines(ctx, tx, tickets); err != nil {
+		return err
 	}
 	return announce(ctx, tx, events...)
+}
+
+// moveLines makes the holds' lines those of their orders.
+func (a *CreateOrder) moveLines(ctx context.Context, tx *mysql.Tx, tickets []*orderTicket) error {
+	var free []sale.HoldID
+	var lines, freeLines int64
+	for _, ticket := range tickets {
+		order := ticket.Job.view.Order
+		lines += int64(len(order.Lines))
+		if order.PaidAt != nil {
+			free = append(free, ticket.Job.hold)
+			freeLines += int64(len(order.Lines))
+		}
+	}
+	ordered, err := a.q.OrderHolds(ctx, tx, store.OrderHoldsParams{Now: tx.Now, Ids: holdsOf(tickets)})
+	if err := allRows(ordered, lines, err); err != nil {
+		return fmt.Errorf("ordering the lines of %d holds: %w", len(tickets), err)
+	}
+	if len(free) == 0 {
+		return nil
+	}
+	sold, err := a.q.SellHolds(ctx, tx, free)
+	if err := allRows(sold, freeLines, err); err != nil {
+		return fmt.Errorf("selling the lines of %d free orders: %w", len(free), err)
+	}
+	return nil
 }
 
 // orderColumns is how many values one row of InsertOrder takes.
 const orderColumns = 9
 
-func createdFacts(order sale.Order) facts {
-	return facts{
+// madeEvents are what the world is told of a new order.
+func madeEvents(order sale.Order) []event {
+	events := []event{orderEvent(sale.EventOrderCreated, order.ID, facts{
 		CustomerID: order.CustomerID, Amount: &order.Total.Amount, Currency: order.Total.Currency, PayBy: order.PayBy,
+	})}
+	if order.PaidAt != nil {
+		events = append(events, orderEvent(sale.EventOrderPaid, order.ID, facts{}))
 	}
+	return events
 }

@@ -158,6 +158,17 @@ func (c claim) recall(ctx context.Context, db *mysql.DB, q *store.Queries) ([cla
 	return target, err
 }
 
+// keysThere says which keys had an effect within their life, and which.
+func (d *desk) keysThere(ctx context.Context, q store.DBTX, keys [][]byte) ([]store.IdempotencyKeysThereRow, error) {
+	there, err := d.q.IdempotencyKeysThere(ctx, q, store.IdempotencyKeysThereParams{
+		Ids: keys, LifeSeconds: inSeconds(keyLife),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for idempotency keys: %w", err)
+	}
+	return there, nil
+}
+
 // compare returns CodeKeyReused for the record of another request with this key.
 func (c claim) compare(fingerprint []byte) error {
 	if [claimBytes]byte(fingerprint) != c.fingerprint {

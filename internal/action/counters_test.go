@@ -263,6 +263,131 @@ func TestOrdersAndPaymentsOfACrowdShareTransactions(t *testing.T) {
 	c.requireUnits(p, 100_000-crowd, 0, 0, crowd)
 }
 
+// What can be no order costs its batch a constant few statements, and so does a key that was
+// used before: no crowd that comes too late takes a transaction for each.
+func TestOrdersThatAreNoneCostABatchTheSameStatementsHoweverManyTheyAre(t *testing.T) {
+	c := openCounted(t)
+	p := c.product(100_000)
+	holds := func(n int) []sale.HoldID {
+		ids := make([]sale.HoldID, n)
+		for i := range ids {
+			ids[i] = c.hold("ann", line(p, 1)).ID
+		}
+		return ids
+	}
+	released := func(n int) []sale.HoldID {
+		ids := holds(n)
+		for _, id := range ids {
+			_, err := c.ReleaseHold.Do(c.ctx(), action.ReleaseHoldInput{HoldID: id})
+			require.NoError(t, err)
+		}
+		return ids
+	}
+	expired := func(n int) []sale.HoldID {
+		ids := holds(n)
+		for _, id := range ids {
+			c.pass(id)
+		}
+		return ids
+	}
+	for name, test := range map[string]struct {
+		make func(n int) []sale.HoldID
+		want sale.Code
+	}{
+		"of no hold": {func(n int) []sale.HoldID {
+			ids := make([]sale.HoldID, n)
+			for i := range ids {
+				ids[i] = sale.NewHoldID(p.ID)
+			}
+			return ids
+		}, sale.CodeHoldNotFound},
+		"of expired holds": {expired, sale.CodeHoldExpired},
+		"of swept holds": {func(n int) []sale.HoldID {
+			ids := expired(n)
+			_, err := c.ReleaseExpired.Do(c.ctx())
+			require.NoError(t, err)
+			return ids
+		}, sale.CodeHoldExpired},
+		"of released holds": {released, sale.CodeHoldNotActive},
+	} {
+		for kind, key := range map[string]func(sale.HoldID) string{
+			"own": sale.HoldID.String, "text": func(id sale.HoldID) string { return "key " + id.String() },
+		} {
+			t.Run(name+", "+kind+" keys", func(t *testing.T) {
+				cost := func(n int) int64 {
+					ids := test.make(n)
+					before := c.statements()
+					codes := c.rushOn("hold_lines", n, func(i int) error {
+						_, err := c.CreateOrder.Do(context.WithoutCancel(c.ctx()), action.CreateOrderInput{Key: key(ids[i]), HoldID: ids[i]})
+						return err
+					})
+					require.Equal(t, map[sale.Code]int{test.want: n}, codes)
+					return c.statements() - before
+				}
+				cost(2)
+				few := cost(8)
+				assert.Equal(t, few, cost(64))
+				const mostStatements = 24 // of two batches, and of this test
+				assert.LessOrEqual(t, few, int64(mostStatements))
+			})
+		}
+	}
+}
+
+// Keys that were used for other orders do not split the batch of those who come with them.
+func TestUsedKeysCostABatchOfOrdersTheSameStatementsHoweverManyTheyAre(t *testing.T) {
+	c := openCounted(t)
+	p := c.product(100_000)
+	const crowd = 64
+	round := 0
+	cost := func(used int) int64 {
+		round++
+		asked := make([]action.CreateOrderInput, crowd)
+		for i := range asked {
+			asked[i] = action.CreateOrderInput{Key: fmt.Sprint("key ", round, " ", i), HoldID: c.hold("ann", line(p, 1)).ID}
+			if i >= crowd-used {
+				_, err := c.CreateOrder.Do(c.ctx(), action.CreateOrderInput{Key: asked[i].Key, HoldID: c.hold("bob", line(p, 1)).ID})
+				require.NoError(t, err)
+			}
+		}
+		before := c.statements()
+		codes := c.rushOn("orders", crowd, func(i int) error {
+			_, err := c.CreateOrder.Do(context.WithoutCancel(c.ctx()), asked[i])
+			return err
+		})
+		require.Equal(t, map[sale.Code]int{"": crowd - used, sale.CodeKeyReused: used}, codes)
+		return c.statements() - before
+	}
+	cost(1)
+	assert.Equal(t, cost(1), cost(16))
+}
+
+// A free order is paid when it is made, and shares its transaction like any other.
+func TestFreeOrdersOfACrowdShareTransactions(t *testing.T) {
+	c := openCounted(t)
+	p := c.product(100_000, func(in *action.CreateProductInput) { in.Rules.Price.Amount = 0 })
+	const crowd = 64
+	holds := make([]sale.HoldID, crowd)
+	for i := range holds {
+		holds[i] = c.hold("ann", line(p, 1)).ID
+	}
+	before := c.counter("Com_commit")
+	made := make([]action.OrderView, crowd)
+	require.Equal(t, map[sale.Code]int{"": crowd}, c.rushOn("orders", crowd, func(i int) error {
+		result, err := c.CreateOrder.Do(context.WithoutCancel(c.ctx()), action.CreateOrderInput{Key: holds[i].String(), HoldID: holds[i]})
+		made[i] = result.Value
+		return err
+	}))
+	assert.Equal(t, int64(2), c.counter("Com_commit")-before, "of two batches")
+	for _, order := range made {
+		read, err := c.GetOrder.Do(c.ctx(), order.ID)
+		require.NoError(t, err)
+		assert.Equal(t, read, order)
+		assert.Equal(t, sale.OrderPaid, order.Status)
+	}
+	c.requireUnits(p, 100_000-crowd, 0, 0, crowd)
+}
+
 // releases prepares to give back so many holds.
 func (c *counted) releases(n int, p sale.Product) []func() error {
 	c.t.Helper()

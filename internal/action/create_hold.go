@@ -246,17 +246,6 @@ func (a *CreateHold) hadEffect(ctx context.Context, w *wish) (bool, error) {
 	return len(there) > 0, err
 }
 
-// keysThere says which keys had an effect within their life, and which.
-func (a *CreateHold) keysThere(ctx context.Context, q store.DBTX, keys [][]byte) ([]store.IdempotencyKeysThereRow, error) {
-	there, err := a.q.IdempotencyKeysThere(ctx, q, store.IdempotencyKeysThereParams{
-		Ids: keys, LifeSeconds: inSeconds(keyLife),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("looking for idempotency keys: %w", err)
-	}
-	return there, nil
-}
-
 // cached gives the terms as the cache knows them, and whether by these there is
 // enough of everything. A product that is not there has no terms.
 func (a *CreateHold) cached(ctx context.Context, w *wish) (terms, bool, error) {

@@ -27,11 +27,16 @@ type desk struct {
 
 func newDesk(kit Kit) *desk {
 	d := &desk{Kit: kit, q: store.New()}
-	d.gates = lane.NewGates[sale.ProductID](d.patience(forTurn))
+	d.gates = lane.NewGates[sale.ProductID](productWidth, d.patience(forTurn))
 	d.flights = newFlights(d.patience(forTurn))
 	d.audits = lane.NewSharer(maxAudits, d.survey)
 	return d
 }
+
+// productWidth is how many transactions of one process may want a product's row at once: one
+// that commits and one that is ready to follow. More would only wait on the row's lock, each
+// with a connection in hand.
+const productWidth = 2
 
 // What a request waits for, in times of an operation's timeout.
 const (

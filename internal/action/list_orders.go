@@ -16,6 +16,8 @@ const (
 	// ordersScan bounds how many orders are read for one page: a status that few
 	// orders have must not make one request read the whole table.
 	ordersScan = 10_000
+	// searchWidth is how many pages of a status are read at a time.
+	searchWidth = 2
 )
 
 // ListOrders reads orders, newest first.
@@ -29,7 +31,7 @@ type ListOrders struct {
 type search struct{}
 
 func newListOrders(d *desk) *ListOrders {
-	return &ListOrders{desk: d, searches: lane.NewGates[search](d.patience(forTurn))}
+	return &ListOrders{desk: d, searches: lane.NewGates[search](searchWidth, d.patience(forTurn))}
 }
 
 // ListOrdersInput says which orders are wanted.

@@ -1,6 +1,7 @@
 package action_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 
@@ -79,4 +80,22 @@ func TestWhoWaitsForAProductHasNoLineOfIt(t *testing.T) {
 			giving.Wait()
 		}
 	})
+}
+
+// One request that reaches two processes, of which one merges: they wait for each other.
+func TestOneOrderAtTwoProcessesNeverDeadlocks(t *testing.T) {
+	c := openCounted(t)
+	p := c.product(1000)
+	c.kit.Coalesce = false
+	processes := []*action.Actions{c.Actions, c.branch()}
+	for round := range 100 {
+		in := action.CreateOrderInput{Key: fmt.Sprint("key ", round), HoldID: c.hold("ann", line(p, 1)).ID}
+		crowd(len(processes), func(i int) {
+			made, err := processes[i].CreateOrder.Do(c.ctx(), in)
+			assert.Equal(t, sale.OrderOf(in.HoldID), made.Value.ID)
+			assert.NoError(t, err)
+		})
+	}
+	assert.Zero(t, c.count(`SELECT sum_error_raised FROM performance_schema.events_errors_summary_global_by_error
+		WHERE error_number = 1213`), "deadlocks")
 }

@@ -25,11 +25,17 @@ func (a *GetOrder) Do(ctx context.Context, id sale.OrderID) (OrderView, error) {
 type CreateOrder struct {
 	*desk
 	lanes *lane.Lanes[ordersLane, *orderWish]
+	apart *lane.Gates[ordersLane] // of those that no batch does
 }
+
+// apartWidth is how many orders may be at work at a time that no batch does: replays, and
+// those that wait for a row of theirs. A crowd of them must leave the batches a connection.
+const apartWidth = 8
 
 func newCreateOrder(d *desk) *CreateOrder {
 	a := &CreateOrder{desk: d}
 	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LaneOrders), d.patience(forBatch))
+	a.apart = lane.NewGates[ordersLane](apartWidth, d.patience(forTurn))
 	return a
 }
 
@@ -89,6 +95,11 @@ func (a *CreateOrder) serve(ctx context.Context, w *orderWish) (Result[OrderView
 		if !errors.Is(err, errPlainly) {
 			return Result[OrderView]{Value: w.view}, err
 		}
+		leave, err := a.apart.Enter(ctx, ordersLane{})
+		if err != nil {
+			return Result[OrderView]{}, overloaded(err)
+		}
+		defer leave()
 	}
 	replayed, err := a.alone(ctx, w)
 	if err != nil {
@@ -105,11 +116,6 @@ func (a *CreateOrder) alone(ctx context.Context, w *orderWish) (replayed bool, e
 	var made time.Time
 	err = a.DB.Tx(ctx, a.settle(sale.OrderOf(w.hold), &made), func(ctx context.Context, tx *mysql.Tx) error {
 		made = tx.Now
-		if !w.byID {
-			if err := w.claim.write(ctx, a.q, tx, w.hold); err != nil {
-				return err
-			}
-		}
 		return a.make(ctx, tx, w)
 	})
 	switch {
@@ -155,16 +161,34 @@ func (a *CreateOrder) report(ctx context.Context, hold sale.HoldID, replayed boo
 }
 
 // make writes the order. It takes the hold's lines only, not the product's row: no
-// stock changes, and a sweep steps over lines that somebody works on.
+// stock changes, and a sweep steps over lines that somebody works on. The key comes after
+// the lines, as in a batch, and before what is to be said of the hold: a replay is never
+// refused.
 func (a *CreateOrder) make(ctx context.Context, tx *mysql.Tx, w *orderWish) error {
-	hold, err := a.lockHold(ctx, tx, w.hold)
-	if err != nil {
+	hold, notFound := a.lockHold(ctx, tx, w.hold)
+	if notFound != nil && !errors.Is(notFound, &sale.Error{Code: sale.CodeHoldNotFound}) {
+		return notFound
+	}
+	if !w.byID {
+		if err := w.claim.write(ctx, a.q, tx, w.hold); err != nil {
+			return err
+		}
+	}
+	if notFound != nil {
+		return notFound
+	}
+	if err := unorderable(hold, tx.Now); err != nil {
 		return err
 	}
-	switch hold.Status(tx.Now) {
+	return a.insert(ctx, tx, hold, w.byID)
+}
+
+// unorderable says why a hold becomes no order at now; nil for an active one.
+func unorderable(hold sale.Hold, now time.Time) error {
+	switch hold.Status(now) {
 	case sale.HoldOrdered:
 		refusal := sale.Fail(sale.CodeHoldOrdered, "The hold was ordered before.")
-		refusal.OrderID = sale.OrderOf(w.hold)
+		refusal.OrderID = sale.OrderOf(hold.ID)
 		return refusal
 	case sale.HoldReleased:
 		return sale.Fail(sale.CodeHoldNotActive, "The hold was released.")
@@ -172,15 +196,11 @@ func (a *CreateOrder) make(ctx context.Context, tx *mysql.Tx, w *orderWish) erro
 		return sale.Fail(sale.CodeHoldExpired, "The hold has expired.")
 	case sale.HoldActive:
 	}
-	return a.insert(ctx, tx, hold, w.byID)
+	return nil
 }
 
 func (a *CreateOrder) insert(ctx context.Context, tx *mysql.Tx, hold sale.Hold, byID bool) error {
 	order := orderedAt(hold, tx.Now).Order
-	free := order.Total.Amount == 0
-	if free {
-		order.PaidAt = &tx.Now
-	}
 	if err := a.q.InsertOrder(ctx, tx, store.InsertOrderParams{
 		ID: order.ID, CustomerID: order.CustomerID, TotalAmount: order.Total.Amount, Currency: order.Total.Currency,
 		CreatedAt: order.CreatedAt, PayBy: order.PayBy, LineCount: int64(len(order.Lines)), OwnKey: byID, PaidAt: order.PaidAt,
@@ -190,12 +210,10 @@ func (a *CreateOrder) insert(ctx context.Context, tx *mysql.Tx, hold sale.Hold, 
 	if _, err := a.q.OrderHolds(ctx, tx, store.OrderHoldsParams{Now: tx.Now, Ids: []sale.HoldID{hold.ID}}); err != nil {
 		return fmt.Errorf("ordering the lines of %s: %w", hold.ID, err)
 	}
-	events := []event{orderEvent(sale.EventOrderCreated, order.ID, createdFacts(order))}
-	if free {
+	if order.PaidAt != nil {
 		if _, err := a.q.SellLines(ctx, tx, hold.ID); err != nil {
 			return fmt.Errorf("selling the lines of %s: %w", hold.ID, err)
 		}
-		events = append(events, orderEvent(sale.EventOrderPaid, order.ID, facts{}))
 	}
-	return announce(ctx, tx, events...)
+	return announce(ctx, tx, madeEvents(order)...)
 }

@@ -173,11 +173,14 @@ func (a *ProcessPayment) retake(ctx context.Context, tx *mysql.Tx, p *payment, r
 	return nil
 }
 
-// oneRow makes a change of another number of rows an error: the caller holds the
-// row and has checked it.
-func oneRow(changed int64, err error) error {
-	if err == nil && changed != 1 {
-		return fmt.Errorf("%d rows changed where one had to", changed)
+// oneRow is allRows for a single row.
+func oneRow(changed int64, err error) error { return allRows(changed, 1, err) }
+
+// allRows makes a change of another number of rows an error: the caller holds the rows and
+// has checked them.
+func allRows(changed, all int64, err error) error {
+	if err == nil && changed != all {
+		return fmt.Errorf("%d rows changed where %d had to", changed, all)
 	}
 	return err
 }

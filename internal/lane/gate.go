@@ -12,14 +12,8 @@ import (
 	"github.com/flashsale-api/flashsale/internal/budget"
 )
 
-const (
-	// gateWidth is how many transactions of one process may want a product's row at
-	// once: one that commits and one that is ready to follow. More would only wait
-	// on the row's lock, each with a connection in hand.
-	gateWidth = 2
-	// gateQueue is how many may wait for one product.
-	gateQueue = 4096
-)
+// gateQueue is how many may wait for one key.
+const gateQueue = 4096
 
 // ErrOverloaded says that a queue is full or was too slow. Nothing was done.
 var ErrOverloaded = errors.New("too many requests wait for this product")
@@ -27,6 +21,7 @@ var ErrOverloaded = errors.New("too many requests wait for this product")
 // Gates let a few at a time through to each key, in order of arrival. An idle key
 // costs nothing.
 type Gates[K comparable] struct {
+	width  int
 	maxAge time.Duration
 	mu     sync.Mutex
 	gates  map[K]*gate
@@ -37,10 +32,10 @@ type gate struct {
 	waiting []chan struct{}
 }
 
-// NewGates makes gates for any number of keys. One waits at most maxAge, and no
-// longer than its request's budget, before it is told to come back.
-func NewGates[K comparable](maxAge time.Duration) *Gates[K] {
-	return &Gates[K]{maxAge: maxAge, gates: map[K]*gate{}}
+// NewGates makes gates for any number of keys, each of which lets so many in at a time. One
+// waits at most maxAge, and no longer than its request's budget, before it is told to come back.
+func NewGates[K comparable](width int, maxAge time.Duration) *Gates[K] {
+	return &Gates[K]{width: width, maxAge: maxAge, gates: map[K]*gate{}}
 }
 
 // Enter waits for a place at every key, which the caller names in one order common
@@ -65,7 +60,7 @@ func (g *Gates[K]) enter(ctx context.Context, key K) error {
 		at = &gate{}
 		g.gates[key] = at
 	}
-	if at.inside < gateWidth {
+	if at.inside < g.width {
 		at.inside++
 		g.mu.Unlock()
 		return nil

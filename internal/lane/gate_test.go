@@ -18,10 +18,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// gateWidth is how many the gates of these tests let in at a time.
+const gateWidth = 2
+
 // filled are gates whose key "hot" has no free place, and the ways out.
 func filled(t *testing.T) (*Gates[string], []func()) {
 	t.Helper()
-	gates := NewGates[string](maxAge)
+	gates := NewGates[string](gateWidth, maxAge)
 	ways := make([]func(), gateWidth)
 	for i := range ways {
 		leave, err := gates.Enter(t.Context(), "hot")
@@ -164,7 +167,7 @@ func TestWaiterWhoGoesAwayGetsItsContextsErrorAndLeavesNoTrace(t *testing.T) {
 // Waiters go away at the very moment of their turn: no place is lost, none is given twice.
 func TestPlacesSurviveACrowdThatComesAndGoes(t *testing.T) {
 	t.Parallel()
-	gates := NewGates[int](maxAge)
+	gates := NewGates[int](gateWidth, maxAge)
 	var inside [2]atomic.Int64
 	var crowd sync.WaitGroup
 	for i := range 200 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -421,14 +422,26 @@ func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {
 	const most = 256
 	stocked, soldOut, ordered := c.product(100_000), c.product(1), c.product(2*most)
 	c.hold("first", line(soldOut, 1))
+	free, full := c.product(100_000, limited(1)), c.product(100_000, limited(1))
+	require.Equal(t, map[sale.Code]int{"": most}, c.rush(most, full))
+	var texts, customers atomic.Int64
 	tests := map[string]struct {
 		ask  func(int) error
 		want sale.Code
 	}{
-		"holds":            {c.holder(stocked), ""},
-		"refusals":         {c.holder(soldOut), sale.CodeAllHeld},
-		"replays":          {c.replayer(most, ordered, func(int) string { return sale.NewHoldID(ordered.ID).String() }), ""},
-		"replays of texts": {c.replayer(most, ordered, func(i int) string { return fmt.Sprint("key ", i) }), ""},
+		"holds":    {c.holder(stocked), ""},
+		"refusals": {c.holder(soldOut), sale.CodeAllHeld},
+		"refusals of texts": {func(int) error {
+			_, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), keyedWish(fmt.Sprint("late ", texts.Add(1)), "ann", line(soldOut, 1)))
+			return err
+		}, sale.CodeAllHeld},
+		"holds within a limit": {func(int) error {
+			_, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), wish(fmt.Sprint("customer ", customers.Add(1)), line(free, 1)))
+			return err
+		}, ""},
+		"refusals by a limit": {c.holder(full), sale.CodeLimitReached},
+		"replays":             {c.replayer(most, ordered, func(int) string { return sale.NewHoldID(ordered.ID).String() }), ""},
+		"replays of texts":    {c.replayer(most, ordered, func(i int) string { return fmt.Sprint("key ", i) }), ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -222,6 +222,32 @@ func TestTheAdminAddressServesMetricsProfilesAndHealthAndTheAPIServesNoneOfItsOw
 	require.NoError(t, wait(t, "Run to return", s.stopped))
 }
 
+// What an operator sees of the engine: that batches were served, how long they and their
+// commits took, who waits and who was sent away.
+func TestTheEnginesMetricsShowOnTheAdminAddress(t *testing.T) {
+	s := newService(t)
+	s.start(t)
+	product := idle{s.App}.product(t, 10)
+	for _, answer := range (idle{s.App}).rush(holdRequests(t, product, 1)) {
+		require.Equal(t, http.StatusCreated, answer.status)
+	}
+	var body string
+	require.Eventually(t, func() bool { // a batch ends after its answers
+		_, body = s.get(t, s.adminLn, "/metrics")
+		return strings.Contains(body, "flashsale_lane_batch_duration_seconds_count{lane=\"holds\"} 1\n")
+	}, patience, 10*time.Millisecond)
+	for _, series := range []string{
+		`flashsale_lane_batch_size_sum{lane="holds"} 1`, `flashsale_lane_batch_size_count{lane="holds"} 1`,
+		`flashsale_lane_wait_seconds_count{lane="holds"} 1`, `flashsale_lane_batch_duration_seconds_count{lane="holds"} 1`,
+		`flashsale_lane_waiting_requests{lane="holds"} 0`, `flashsale_lane_overloaded_total{lane="holds"} 0`,
+	} {
+		assert.Contains(t, body, "\n"+series+"\n")
+	}
+	assert.Regexp(t, `\nflashsale_commit_duration_seconds_count [1-9]`, body)
+	s.stop()
+	require.NoError(t, wait(t, "Run to return", s.stopped))
+}
+
 func TestTheBooksAreAuditedBesideTheAPIUnlessThatIsOff(t *testing.T) {
 	s, off := newService(t, EnvAuditInterval+"=100ms"), newService(t, EnvAuditInterval+"=0")
 	s.start(t)

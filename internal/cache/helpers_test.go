@@ -48,6 +48,13 @@ func (c *counts) CacheFailed(op string) {
 
 func (c *counts) RedisUp(bool) {}
 
+// of is how many reads came to a result.
+func (c *counts) of(result string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reads[result]
+}
+
 func (c *counts) failures(ops ...string) (sum int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

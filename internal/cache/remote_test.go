@@ -2,6 +2,8 @@ package cache
 
 import (
 	"log/slog"
+	"regexp"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -296,4 +298,47 @@ func TestAnURLThatCannotBeReadIsRefusedWithoutRepeatingIt(t *testing.T) {
 	_, err := Open(t.Context(), Config{RedisURL: "http://:secret@redis", Log: slog.New(slog.DiscardHandler), Meter: newCounts()})
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), "secret")
+}
+
+// The client's own pings aside, nothing is said to Redis while a product is fresh.
+func TestAHitCostsRedisNoCommand(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnRedis(t)
+	c, meter := connected(t, server.URL(), "hits:")
+	truth := newTruth()
+	commands := commandsOf(t, server.URL())
+	const hits = 50
+	row := 0
+	require.Eventually(t, func() bool {
+		// The state may grow old, or be written late, in between: then the row starts anew.
+		before, local := commands(), meter.of(ReadLocal)
+		version(t, c, truth)
+		row++
+		if commands() != before || meter.of(ReadLocal) == local {
+			row = 0
+		}
+		return row == hits
+	}, patience, time.Millisecond)
+	before := commands()
+	c.Put(t.Context(), truth.commit())
+	require.Greater(t, commands(), before, "the counter counts")
+}
+
+// commandsOf counts what clients have asked of a Redis, pings and the counting itself aside.
+func commandsOf(t *testing.T, url string) func() int64 {
+	t.Helper()
+	admin := client(t, url)
+	calls := regexp.MustCompile(`cmdstat_([a-z|]+):calls=(\d+)`)
+	return func() (sum int64) {
+		stats, err := admin.Do(t.Context(), admin.B().Info().Section("commandstats").Build()).ToString()
+		require.NoError(t, err)
+		for _, stat := range calls.FindAllStringSubmatch(stats, -1) {
+			n, err := strconv.ParseInt(stat[2], 10, 64)
+			require.NoError(t, err)
+			if stat[1] != "ping" && stat[1] != "info" {
+				sum += n
+			}
+		}
+		return sum
+	}
 }

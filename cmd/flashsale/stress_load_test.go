@@ -68,6 +68,30 @@ func TestALoadOnSeveralProductsIsAuditedThroughTheAPIWithoutADatabase(t *testing
 	assert.Contains(t, r.out, "audit by the API: 30 of 30 units held, 30 acknowledged: balanced\n")
 }
 
+// Units that are neither on sale nor in a hold show to an owner without a database, too.
+func TestTheAuditThroughTheAPISeesLinesThatAreGone(t *testing.T) {
+	t.Parallel()
+	settings, db := database(t)
+	api, _, _ := server(t, settings)
+	shop, err := stress.NewRemote(api)
+	require.NoError(t, err)
+	product, err := shop.CreateProduct(t.Context(), "TICKET", 10)
+	require.NoError(t, err)
+	for _, customer := range []string{"ann", "bob", "cid"} {
+		require.NoError(t, shop.Hold(t.Context(), "key-of-"+customer, product, customer))
+	}
+	count, err := shop.Count(t.Context(), product)
+	require.NoError(t, err)
+	assert.True(t, count.Books.Balanced())
+	assert.Equal(t, []int64{7, 3}, []int64{count.Books.Available, count.Books.Held})
+	_, err = db.ExecContext(t.Context(), "DELETE FROM hold_lines WHERE customer_id = 'bob'")
+	require.NoError(t, err)
+	count, err = shop.Count(t.Context(), product)
+	require.NoError(t, err)
+	assert.False(t, count.Books.Balanced())
+	assert.Equal(t, int64(2), count.Books.Held)
+}
+
 func TestALoadDoesNotStartWhereItCouldNotBeAudited(t *testing.T) {
 	t.Parallel()
 	settings, _ := database(t)

@@ -78,7 +78,7 @@ func SelfCheck(ctx context.Context, plan Plan, db *sql.DB) (report Report, err e
 		}
 	}
 	books := sale.Books{Available: left, Held: sold, Total: plan.Stock, LedgerAvailable: left}
-	return judge(plan, outcomes, Count{Available: left, Books: &books}), nil
+	return judge(plan, outcomes, Count{Books: books, Source: sourceSQL}), nil
 }
 
 // run counts the steps for Progress.

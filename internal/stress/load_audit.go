@@ -1,7 +1,9 @@
 package stress
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,17 +11,11 @@ import (
 )
 
 const (
-	// auditPatience is longer than a server's cached reads may be stale.
+	// auditPatience is how long a server that has just been loaded is asked again.
 	auditPatience = 5 * time.Second
 	auditPause    = 250 * time.Millisecond
 	// maxFaults bounds the faults that are told one by one.
 	maxFaults = 20
-)
-
-// Where the audit read.
-const (
-	sourceSQL = "sql"
-	sourceAPI = "api"
 )
 
 // LoadAudit compares what customers were told with where the units are.
@@ -37,7 +33,7 @@ type LoadAudit struct {
 
 // auditLoad reads every product.
 func auditLoad(ctx context.Context, counter Counter, stock int64, products []sale.ProductID, told []tally) LoadAudit {
-	audit := LoadAudit{Source: sourceAPI, Passed: true}
+	audit := LoadAudit{Passed: true}
 	patience, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
 	for i, product := range products {
@@ -45,10 +41,8 @@ func auditLoad(ctx context.Context, counter Counter, stock int64, products []sal
 		audit.Units += stock
 		audit.Acknowledged += told[i].accepted * holdQuantity
 		audit.Undecided += told[i].undecided * holdQuantity
-		audit.Held += count.held(stock)
-		if count.Books != nil {
-			audit.Source = sourceSQL
-		}
+		audit.Held += count.Books.Held
+		audit.Source = cmp.Or(count.Source, audit.Source)
 		if fault != "" {
 			audit.fail(fmt.Sprintf("%s: %s", product, fault))
 		}
@@ -63,19 +57,18 @@ func (a *LoadAudit) fail(fault string) {
 	}
 }
 
-// auditProduct reads a product, again as long as patience lasts when it is read
-// through the API, which may be a little behind.
+// auditProduct audits a product, again as long as patience lasts when the server is too busy.
 func auditProduct(
 	ctx, patience context.Context, counter Counter, stock int64, product sale.ProductID, told tally,
 ) (Count, string) {
 	for {
 		count, err := counter.Count(ctx, product)
-		if err != nil {
-			return Count{Available: stock}, err.Error()
+		if err == nil {
+			return count, judgeProduct(stock, told, count.Books)
 		}
-		fault := judgeProduct(stock, told, count)
-		if fault == "" || count.Books != nil || patience.Err() != nil {
-			return count, fault
+		var refusal *sale.Error
+		if !errors.As(err, &refusal) || refusal.RetryAfter == 0 || patience.Err() != nil {
+			return Count{}, err.Error()
 		}
 		select {
 		case <-patience.Done():
@@ -84,18 +77,10 @@ func auditProduct(
 	}
 }
 
-// held are the units that are not for sale any more.
-func (c Count) held(stock int64) int64 {
-	if c.Books != nil {
-		return c.Books.Held
-	}
-	return stock - c.Available
-}
-
 // judgeProduct says what is wrong, "" when nothing is: what was acknowledged is
 // held, and nothing that nobody asked for, and never more than there was.
-func judgeProduct(stock int64, told tally, count Count) string {
-	given, held := told.accepted*holdQuantity, count.held(stock)
+func judgeProduct(stock int64, told tally, books sale.Books) string {
+	given, held := told.accepted*holdQuantity, books.Held
 	most := given + told.undecided*holdQuantity
 	switch {
 	case given > stock:
@@ -106,7 +91,7 @@ func judgeProduct(stock int64, told tally, count Count) string {
 		return fmt.Sprintf("%d units are held, but %d were acknowledged", held, given)
 	case held > most:
 		return fmt.Sprintf("%d units are held, but at most %d were asked for with success", held, most)
-	case count.Books != nil && !count.Books.Balanced():
+	case !books.Balanced():
 		return "the books do not balance"
 	default:
 		return ""

@@ -26,11 +26,11 @@ type Report struct {
 	Found     Figures          `json:"found"`
 	Refusals  map[string]int64 `json:"refusals"` // by code
 	Errors    []string         `json:"errors,omitempty"`
-	// HeldInBooks are the units that SQL finds in holds, and Balanced whether the
-	// law of conservation holds. Both are nil where only the API could be asked.
-	HeldInBooks *int64 `json:"held_in_books,omitempty"`
-	Balanced    *bool  `json:"balanced,omitempty"`
-	Passed      bool   `json:"passed"`
+	// HeldInBooks are the units that an audit finds in holds, and Balanced whether the
+	// law of conservation holds.
+	HeldInBooks int64 `json:"held_in_books"`
+	Balanced    bool  `json:"balanced"`
+	Passed      bool  `json:"passed"`
 }
 
 // judge compares what the processes were told, and what the books say, with what
@@ -38,21 +38,18 @@ type Report struct {
 func judge(plan Plan, outcomes []Outcome, count Count) Report {
 	holds := min(int64(plan.Processes), plan.Stock)
 	report := Report{
-		Processes: plan.Processes,
-		Stock:     plan.Stock,
-		Expected:  Figures{Available: plan.Stock - holds, Holds: holds, Rejected: int64(plan.Processes) - holds},
-		Found:     Figures{Available: count.Available},
-		Refusals:  map[string]int64{},
+		Processes:   plan.Processes,
+		Stock:       plan.Stock,
+		Expected:    Figures{Available: plan.Stock - holds, Holds: holds, Rejected: int64(plan.Processes) - holds},
+		Found:       Figures{Available: count.Books.Available},
+		Refusals:    map[string]int64{},
+		HeldInBooks: count.Books.Held,
+		Balanced:    count.Books.Balanced(),
 	}
 	for _, outcome := range outcomes {
 		report.add(outcome)
 	}
-	report.Passed = report.Found == report.Expected
-	if books := count.Books; books != nil {
-		balanced := books.Balanced()
-		report.HeldInBooks, report.Balanced = &books.Held, &balanced
-		report.Passed = report.Passed && balanced && books.Held == holds
-	}
+	report.Passed = report.Found == report.Expected && report.Balanced && report.HeldInBooks == holds
 	return report
 }
 
@@ -81,9 +78,7 @@ func (r Report) Print(w io.Writer) error {
 	row("holds", r.Expected.Holds, r.Found.Holds, "")
 	row("rejected", r.Expected.Rejected, r.Found.Rejected, r.refusalNote())
 	row("errors", r.Expected.Errors, r.Found.Errors, "")
-	if r.HeldInBooks != nil {
-		row("held in the books", r.Expected.Holds, *r.HeldInBooks, "")
-	}
+	row("held in the books", r.Expected.Holds, r.HeldInBooks, "")
 	if _, err := io.WriteString(table, text.String()); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
@@ -112,12 +107,9 @@ func (r Report) verdict() string {
 	for _, message := range slices.Compact(slices.Sorted(slices.Values(r.Errors))) {
 		fmt.Fprintf(&text, "error: %s\n", message)
 	}
-	switch {
-	case r.Balanced == nil:
-		text.WriteString("balanced: not audited, since no database was given\n")
-	case *r.Balanced:
+	if r.Balanced {
 		text.WriteString("balanced: yes\n")
-	default:
+	} else {
 		text.WriteString("balanced: no\n")
 	}
 	return text.String()

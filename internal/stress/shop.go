@@ -31,15 +31,20 @@ type Shop interface {
 	CreateProduct(ctx context.Context, sku string, stock int64) (sale.ProductID, error)
 	// Hold asks for one unit, once. A refusal is a *sale.Error.
 	Hold(ctx context.Context, key string, product sale.ProductID, customer string) error
-	// Count reads what became of a product's units.
+	// Count audits what became of a product's units.
 	Count(ctx context.Context, product sale.ProductID) (Count, error)
 }
 
-// Count is what became of a product's units. Books are nil where only the API
-// could be asked.
+// Where a Count was made.
+const (
+	sourceSQL = "sql"
+	sourceAPI = "api"
+)
+
+// Count is what became of a product's units, and by what it was counted.
 type Count struct {
-	Available int64
-	Books     *sale.Books
+	Books  sale.Books
+	Source string
 }
 
 // Direct is a Shop straight on MySQL.
@@ -85,7 +90,7 @@ func (d Direct) Count(ctx context.Context, product sale.ProductID) (Count, error
 	if len(books) != 1 {
 		return Count{}, fmt.Errorf("auditing the product: got %d products", len(books))
 	}
-	return Count{Available: books[0].Available, Books: &books[0]}, nil
+	return Count{Books: books[0], Source: sourceSQL}, nil
 }
 
 // Remote is a Shop behind a server.
@@ -149,17 +154,20 @@ func (r Remote) Hold(ctx context.Context, key string, product sale.ProductID, cu
 	return nil
 }
 
-// Count reads the product.
+// Count asks the server to audit the product.
 func (r Remote) Count(ctx context.Context, product sale.ProductID) (Count, error) {
-	read, err := r.api.GetProductWithResponse(ctx, product.String(), nil)
+	read, err := r.api.AuditProductWithResponse(ctx, product.String())
 	if err != nil {
-		return Count{}, fmt.Errorf("reading the product: %w", err)
+		return Count{}, fmt.Errorf("auditing the product: %w", err)
 	}
-	if read.JSON200 == nil {
-		return Count{}, fmt.Errorf("reading the product: %w",
-			problemError(read.HTTPResponse, read.ApplicationProblemJSONDefault))
+	audit := read.JSON200
+	if audit == nil {
+		return Count{}, fmt.Errorf("auditing the product: %w", problemError(read.HTTPResponse, read.ApplicationProblemJSONDefault))
 	}
-	return Count{Available: read.JSON200.AvailableStock}, nil
+	return Count{Source: sourceAPI, Books: sale.Books{
+		ProductID: product, Available: audit.Available, Held: audit.Held, Pending: audit.Pending, Sold: audit.Sold,
+		Total: audit.Total, LedgerAvailable: audit.LedgerAvailable,
+	}}, nil
 }
 
 // problemError is a server's refusal in the domain's words.

@@ -37,6 +37,8 @@ type Meter interface {
 	EndpointsSurveyed(pending int64, oldest time.Duration, disabled int64)
 	// Lane is the meter of the lanes of one kind of request.
 	Lane(kind string) lane.Meter
+	// Gate is the meter of the gates of one kind of request.
+	Gate(kind string) lane.QueueMeter
 }
 
 // The kinds of requests that have lanes.
@@ -44,6 +46,13 @@ const (
 	LaneHolds    = "holds"
 	LaneOrders   = "orders"
 	LanePayments = "payments"
+)
+
+// The kinds of requests that pass gates.
+const (
+	GateProducts = "products" // what takes products' rows and is in no batch
+	GateOrders   = "orders"   // orders that are in no batch
+	GateLists    = "lists"    // lists of orders of one status
 )
 
 // Sender sends events to endpoints. It has no part in any transaction.

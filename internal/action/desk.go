@@ -27,7 +27,7 @@ type desk struct {
 
 func newDesk(kit Kit) *desk {
 	d := &desk{Kit: kit, q: store.New()}
-	d.gates = lane.NewGates[sale.ProductID](productWidth, d.patience(forTurn))
+	d.gates = lane.NewGates[sale.ProductID](productWidth, d.Meter.Gate(GateProducts), d.patience(forTurn))
 	d.flights = newFlights(d.patience(forTurn))
 	d.audits = lane.NewSharer(maxAudits, d.survey)
 	return d

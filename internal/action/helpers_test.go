@@ -486,7 +486,8 @@ func (m *meter) DeliveryAttempted(result sale.AttemptResult) {
 
 func (m *meter) EndpointsSurveyed(int64, time.Duration, int64) {}
 
-func (m *meter) Lane(string) lane.Meter { return m }
+func (m *meter) Lane(string) lane.Meter      { return m }
+func (m *meter) Gate(string) lane.QueueMeter { return m }
 
 func (m *meter) BatchStarted(int, time.Duration) {}
 func (m *meter) BatchEnded(time.Duration)        {}

@@ -31,7 +31,7 @@ type ListOrders struct {
 type search struct{}
 
 func newListOrders(d *desk) *ListOrders {
-	return &ListOrders{desk: d, searches: lane.NewGates[search](searchWidth, d.patience(forTurn))}
+	return &ListOrders{desk: d, searches: lane.NewGates[search](searchWidth, d.Meter.Gate(GateLists), d.patience(forTurn))}
 }
 
 // ListOrdersInput says which orders are wanted.

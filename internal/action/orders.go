@@ -35,7 +35,7 @@ const apartWidth = 8
 func newCreateOrder(d *desk) *CreateOrder {
 	a := &CreateOrder{desk: d}
 	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LaneOrders), d.patience(forBatch))
-	a.apart = lane.NewGates[ordersLane](apartWidth, d.patience(forTurn))
+	a.apart = lane.NewGates[ordersLane](apartWidth, d.Meter.Gate(GateOrders), d.patience(forTurn))
 	return a
 }
 

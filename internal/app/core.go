@@ -28,6 +28,9 @@ type meter struct{ *telemetry.Metrics }
 // Lane is the meter of the lanes of one kind of request.
 func (m meter) Lane(kind string) lane.Meter { return m.Metrics.Lane(kind) }
 
+// Gate is the meter of the gates of one kind of request.
+func (m meter) Gate(kind string) lane.QueueMeter { return m.Metrics.Gate(kind) }
+
 // Core is the actions and what they stand on, without anything that listens or
 // loops: all that a command needs.
 type Core struct {

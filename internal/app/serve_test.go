@@ -239,6 +239,7 @@ func TestTheEnginesMetricsShowOnTheAdminAddress(t *testing.T) {
 	for _, series := range []string{
 		`flashsale_lane_batch_size_sum{lane="holds"} 1`, `flashsale_lane_batch_size_count{lane="holds"} 1`,
 		`flashsale_lane_wait_seconds_count{lane="holds"} 1`, `flashsale_lane_batch_duration_seconds_count{lane="holds"} 1`,
+		`flashsale_gate_waiting_requests{gate="products"} 0`, `flashsale_gate_overloaded_total{gate="products"} 0`,
 		`flashsale_lane_waiting_requests{lane="holds"} 0`, `flashsale_lane_overloaded_total{lane="holds"} 0`,
 	} {
 		assert.Contains(t, body, "\n"+series+"\n")

@@ -30,7 +30,8 @@ func (oneProduct) Put(context.Context, ...sale.Product) {}
 // unmetered is for actions that count nothing and have no lanes.
 type unmetered struct{ action.Meter }
 
-func (unmetered) Lane(string) lane.Meter { return nil }
+func (unmetered) Lane(string) lane.Meter      { return nil }
+func (unmetered) Gate(string) lane.QueueMeter { return nil }
 
 func cachedAPI(tb testing.TB) (http.Handler, string) {
 	tb.Helper()

@@ -18,10 +18,19 @@ const gateQueue = 4096
 // ErrOverloaded says that a queue is full or was too slow. Nothing was done.
 var ErrOverloaded = errors.New("too many requests wait for this product")
 
+// QueueMeter watches who waits.
+type QueueMeter interface {
+	// QueueChanged tells by how many the number of waiting requests changed.
+	QueueChanged(by int)
+	// Overloaded tells of a request that was sent away.
+	Overloaded()
+}
+
 // Gates let a few at a time through to each key, in order of arrival. An idle key
 // costs nothing.
 type Gates[K comparable] struct {
 	width  int
+	meter  QueueMeter
 	maxAge time.Duration
 	mu     sync.Mutex
 	gates  map[K]*gate
@@ -34,8 +43,8 @@ type gate struct {
 
 // NewGates makes gates for any number of keys, each of which lets so many in at a time. One
 // waits at most maxAge, and no longer than its request's budget, before it is told to come back.
-func NewGates[K comparable](width int, maxAge time.Duration) *Gates[K] {
-	return &Gates[K]{width: width, maxAge: maxAge, gates: map[K]*gate{}}
+func NewGates[K comparable](width int, meter QueueMeter, maxAge time.Duration) *Gates[K] {
+	return &Gates[K]{width: width, meter: meter, maxAge: maxAge, gates: map[K]*gate{}}
 }
 
 // Enter waits for a place at every key, which the caller names in one order common
@@ -47,6 +56,9 @@ func (g *Gates[K]) Enter(ctx context.Context, keys ...K) (leave func(), err erro
 	for i, key := range keys {
 		if err := g.enter(patience, key); err != nil {
 			g.leave(keys[:i])
+			if errors.Is(err, ErrOverloaded) {
+				g.meter.Overloaded()
+			}
 			return nil, err
 		}
 	}
@@ -72,6 +84,8 @@ func (g *Gates[K]) enter(ctx context.Context, key K) error {
 	turn := make(chan struct{})
 	at.waiting = append(at.waiting, turn)
 	g.mu.Unlock()
+	g.meter.QueueChanged(1)
+	defer g.meter.QueueChanged(-1)
 	select {
 	case <-turn:
 		return nil

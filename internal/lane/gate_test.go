@@ -24,7 +24,7 @@ const gateWidth = 2
 // filled are gates whose key "hot" has no free place, and the ways out.
 func filled(t *testing.T) (*Gates[string], []func()) {
 	t.Helper()
-	gates := NewGates[string](gateWidth, maxAge)
+	gates := NewGates[string](gateWidth, &gauge{}, maxAge)
 	ways := make([]func(), gateWidth)
 	for i := range ways {
 		leave, err := gates.Enter(t.Context(), "hot")
@@ -131,6 +131,39 @@ func TestWaiterIsOverloadedAfterItsPatience(t *testing.T) {
 	})
 }
 
+func TestAMeterSeesWhoWaitsAtAGateAndWhoIsSentAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gates, ways := filled(t)
+		meter := gates.meter.(*gauge) //nolint:errcheck,forcetypeassert // of filled
+		went, left := make(chan func(), 1), make(chan error, 2)
+		go func() {
+			leave, err := gates.Enter(t.Context(), "hot")
+			assert.NoError(t, err)
+			went <- leave
+		}()
+		synctest.Wait()
+		impatient, cancel := context.WithCancel(t.Context())
+		for _, ctx := range []context.Context{budget.Within(t.Context(), maxAge/3), impatient} {
+			go func() {
+				_, err := gates.Enter(ctx, "cold", "hot")
+				left <- err
+			}()
+		}
+		synctest.Wait()
+		assert.Equal(t, 3, meter.queued)
+		assert.Zero(t, meter.overloaded)
+		require.ErrorIs(t, <-left, ErrOverloaded)
+		cancel()
+		require.ErrorIs(t, <-left, context.Canceled)
+		assert.Equal(t, 1, meter.queued)
+		assert.Equal(t, 1, meter.overloaded, "who goes away is not sent away")
+		leaveAll(ways)
+		(<-went)()
+		assert.Zero(t, meter.queued)
+	})
+}
+
 func TestWaiterIsOverloadedWhenItsBudgetIsSpent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -167,7 +200,7 @@ func TestWaiterWhoGoesAwayGetsItsContextsErrorAndLeavesNoTrace(t *testing.T) {
 // Waiters go away at the very moment of their turn: no place is lost, none is given twice.
 func TestPlacesSurviveACrowdThatComesAndGoes(t *testing.T) {
 	t.Parallel()
-	gates := NewGates[int](gateWidth, maxAge)
+	gates := NewGates[int](gateWidth, &gauge{}, maxAge)
 	var inside [2]atomic.Int64
 	var crowd sync.WaitGroup
 	for i := range 200 {

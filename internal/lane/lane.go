@@ -30,14 +30,11 @@ var ErrBroken = errors.New("the batch broke off")
 
 // Meter watches the lanes.
 type Meter interface {
+	QueueMeter
 	// BatchStarted tells a batch's size and how long its oldest member had waited.
 	BatchStarted(size int, waited time.Duration)
 	// BatchEnded tells how long a batch took.
 	BatchEnded(took time.Duration)
-	// QueueChanged tells by how many the number of waiting requests changed.
-	QueueChanged(by int)
-	// Overloaded tells of a request that was sent away.
-	Overloaded()
 }
 
 // Work does the jobs of one batch and ends each with Ticket.Done. It calls next as

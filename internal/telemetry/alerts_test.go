@@ -26,6 +26,7 @@ func TestAlertsAskForMetricsAndRunbookSectionsThatExist(t *testing.T) {
 	metrics := telemetry.NewMetrics()
 	metrics.WatchAudits()
 	metrics.Lane("orders")
+	metrics.Gate("products")
 	metrics.RequestServed("getProduct", http.MethodGet, http.StatusOK, time.Millisecond)
 	scraped := scrape(t, metrics)
 	alerts, runbook := readFile(t, "deploy", "alerts.yaml"), strings.ToLower(readFile(t, "docs", "runbook.md"))

@@ -40,6 +40,7 @@ type Metrics struct {
 
 	commits  prometheus.Histogram
 	lanes    lanes
+	gates    gates
 	live     stream
 	webhooks webhooks
 	loops    *prometheus.CounterVec
@@ -81,6 +82,7 @@ func NewMetrics() *Metrics {
 		sweepDuration: sweepDurations(r),
 		commits:       commitDurations(r),
 		lanes:         newLanes(r),
+		gates:         newGates(r),
 		live:          newStream(r),
 		webhooks:      newWebhooks(r),
 		loops:         newLoops(r),

@@ -142,6 +142,20 @@ func TestLanesAreCountedByKind(t *testing.T) {
 	)
 }
 
+func TestGatesAreCountedByKind(t *testing.T) {
+	metrics := telemetry.NewMetrics()
+	products := metrics.Gate("products")
+	metrics.Gate("orders")
+	products.QueueChanged(3)
+	products.QueueChanged(-2)
+	products.Overloaded()
+	assertSeries(t, metrics,
+		`flashsale_gate_waiting_requests{gate="products"} 1`,
+		`flashsale_gate_overloaded_total{gate="products"} 1`,
+		`flashsale_gate_overloaded_total{gate="orders"} 0`,
+	)
+}
+
 func TestCommitsAreTimed(t *testing.T) {
 	metrics := telemetry.NewMetrics()
 	metrics.Committed(3 * time.Millisecond)

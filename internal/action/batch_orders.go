@@ -154,10 +154,10 @@ func (a *CreateOrder) orderable(
 		return nil, nil, fmt.Errorf("locking %d holds: %w", len(tickets), err)
 	}
 	lines := wholeHolds(rows)
-	for i, ticket := range tickets {
+	for _, ticket := range tickets {
 		w := ticket.Job
 		w.lines = lines[w.hold]
-		again := i > 0 && tickets[i-1].Job.hold == w.hold
+		again := len(made) > 0 && made[len(made)-1].Job.hold == w.hold // equal holds lie together
 		held := len(w.lines) > 0 && !slices.ContainsFunc(w.lines, notHeld)
 		switch {
 		case again:

@@ -136,6 +136,10 @@ func TestAMeterSeesWhoWaitsAtAGateAndWhoIsSentAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gates, ways := filled(t)
 		meter := gates.meter.(*gauge) //nolint:errcheck,forcetypeassert // of filled
+		requireMeter := func(waiting, sentAway int) {
+			t.Helper()
+			meter.change(func() { assert.Equal(t, []int{waiting, sentAway}, []int{meter.queued, meter.overloaded}) })
+		}
 		went, left := make(chan func(), 1), make(chan error, 2)
 		go func() {
 			leave, err := gates.Enter(t.Context(), "hot")
@@ -151,16 +155,14 @@ func TestAMeterSeesWhoWaitsAtAGateAndWhoIsSentAway(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		assert.Equal(t, 3, meter.queued)
-		assert.Zero(t, meter.overloaded)
+		requireMeter(3, 0)
 		require.ErrorIs(t, <-left, ErrOverloaded)
 		cancel()
 		require.ErrorIs(t, <-left, context.Canceled)
-		assert.Equal(t, 1, meter.queued)
-		assert.Equal(t, 1, meter.overloaded, "who goes away is not sent away")
+		requireMeter(1, 1) // who goes away is not sent away
 		leaveAll(ways)
 		(<-went)()
-		assert.Zero(t, meter.queued)
+		requireMeter(0, 1)
 	})
 }
 

@@ -26,6 +26,7 @@ const (
 	names    = "gives an id its place among others; nothing is decided by it"
 	signs    = "is compared with the time that a sender signed, or signs: the one place that a wrong clock breaks, by refusing"
 	dates    = "dates what the demo makes"
+	chooses  = "chooses between two ways to one answer, which the database's clock gives"
 	tells    = "is told in an answer's Date, as net/http tells it"
 )
 
@@ -34,6 +35,7 @@ func wallClock() map[string]string {
 	return map[string]string{
 		"cmd/flashsale/demo.go setUp":                        dates,
 		"cmd/flashsale/demo.go printWebhook":                 signs,
+		"internal/action/batch.go guess":                     chooses,
 		"internal/action/batch_payments.go payable":          measures, // how long the event has waited here
 		"internal/action/process_payment.go Do":              measures, // how long the event has waited here
 		"internal/budget/budget.go Within":                   measures,

@@ -48,9 +48,15 @@ WHERE id = ? AND refund_due_at IS NULL AND refunded_at IS NULL;
 UPDATE orders SET refunded_at = ? WHERE id = ? AND refunded_at IS NULL;
 
 -- name: LockOrders :many
--- LockOrder for many orders, in the order of their ids. Those that somebody else is working
--- on are left out, and it goes by primary key: see LockHolds.
-SELECT * FROM orders FORCE INDEX (PRIMARY) WHERE id IN (sqlc.slice('ids')) ORDER BY id FOR UPDATE SKIP LOCKED;
+-- LockOrder for many orders and their lines, in the order of their ids, a row for each line.
+-- Orders and lines that somebody else is working on are left out, and it goes by primary
+-- keys: see LockHolds.
+SELECT sqlc.embed(orders), hold_lines.state
+FROM orders FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN hold_lines FORCE INDEX (PRIMARY) ON hold_lines.id = orders.id
+WHERE orders.id IN (sqlc.slice('ids'))
+ORDER BY orders.id, hold_lines.position
+FOR UPDATE SKIP LOCKED;
 
 -- name: OrdersThere :many
 -- OrderIsThere for many holds. More than the id, and by primary key: see HoldsThere.

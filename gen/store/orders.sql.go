@@ -271,12 +271,23 @@ func (q *Queries) LockOrder(ctx context.Context, db DBTX, id sale.OrderID) (Orde
 }
 
 const LockOrders = `-- name: LockOrders :many
-SELECT id, customer_id, total_amount, currency, created_at, pay_by, line_count, own_key, paid_at, failed_at, cancelled_at, refund_due_at, refunded_at, refund_reason, provider, payment_id FROM orders FORCE INDEX (PRIMARY) WHERE id IN (/*SLICE:ids*/?) ORDER BY id FOR UPDATE SKIP LOCKED
+SELECT orders.id, orders.customer_id, orders.total_amount, orders.currency, orders.created_at, orders.pay_by, orders.line_count, orders.own_key, orders.paid_at, orders.failed_at, orders.cancelled_at, orders.refund_due_at, orders.refunded_at, orders.refund_reason, orders.provider, orders.payment_id, hold_lines.state
+FROM orders FORCE INDEX (PRIMARY)
+    STRAIGHT_JOIN hold_lines FORCE INDEX (PRIMARY) ON hold_lines.id = orders.id
+WHERE orders.id IN (/*SLICE:ids*/?)
+ORDER BY orders.id, hold_lines.position
+FOR UPDATE SKIP LOCKED
 `
 
-// LockOrder for many orders, in the order of their ids. Those that somebody else is working
-// on are left out, and it goes by primary key: see LockHolds.
-func (q *Queries) LockOrders(ctx context.Context, db DBTX, ids []sale.OrderID) ([]Order, error) {
+type LockOrdersRow struct {
+	Order Order
+	State sale.LineState
+}
+
+// LockOrder for many orders and their lines, in the order of their ids, a row for each line.
+// Orders and lines that somebody else is working on are left out, and it goes by primary
+// keys: see LockHolds.
+func (q *Queries) LockOrders(ctx context.Context, db DBTX, ids []sale.OrderID) ([]LockOrdersRow, error) {
 	query := LockOrders
 	var queryParams []interface{}
 	if len(ids) > 0 {
@@ -292,26 +303,27 @@ func (q *Queries) LockOrders(ctx context.Context, db DBTX, ids []sale.OrderID) (
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Order
+	var items []LockOrdersRow
 	for rows.Next() {
-		var i Order
+		var i LockOrdersRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.CustomerID,
-			&i.TotalAmount,
-			&i.Currency,
-			&i.CreatedAt,
-			&i.PayBy,
-			&i.LineCount,
-			&i.OwnKey,
-			&i.PaidAt,
-			&i.FailedAt,
-			&i.CancelledAt,
-			&i.RefundDueAt,
-			&i.RefundedAt,
-			&i.RefundReason,
-			&i.Provider,
-			&i.PaymentID,
+			&i.Order.ID,
+			&i.Order.CustomerID,
+			&i.Order.TotalAmount,
+			&i.Order.Currency,
+			&i.Order.CreatedAt,
+			&i.Order.PayBy,
+			&i.Order.LineCount,
+			&i.Order.OwnKey,
+			&i.Order.PaidAt,
+			&i.Order.FailedAt,
+			&i.Order.CancelledAt,
+			&i.Order.RefundDueAt,
+			&i.Order.RefundedAt,
+			&i.Order.RefundReason,
+			&i.Order.Provider,
+			&i.Order.PaymentID,
+			&i.State,
 		); err != nil {
 			return nil, err
 		}

@@ -52,6 +52,7 @@ const (
 const (
 	GateProducts = "products" // what takes products' rows and is in no batch
 	GateOrders   = "orders"   // orders that are in no batch
+	GatePayments = "payments" // payments in time that are in no batch
 	GateLists    = "lists"    // lists of orders of one status
 )
 

@@ -132,7 +132,7 @@ func TestOrderThatWaitsForItsLinesKeepsUpNoOthers(t *testing.T) {
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()
 		p := s.product(100)
-		const n = 20
+		const n = 8
 		var late action.HoldView
 		var holds [2][n]sale.HoldID
 		for round := range holds {
@@ -154,29 +154,34 @@ func TestOrderThatWaitsForItsLinesKeepsUpNoOthers(t *testing.T) {
 	})
 }
 
-func TestPaymentThatWaitsForItsOrderKeepsUpNoOthers(t *testing.T) {
+func TestPaymentThatWaitsForItsRowsKeepsUpNoOthers(t *testing.T) {
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()
-		p := s.product(100)
-		const n = 20
-		var late action.OrderView
-		var orders [2][n]action.OrderView
-		for round := range orders {
-			for i := range orders[round] {
-				orders[round][i] = s.ordered("ann", line(p, 1))
-			}
-		}
+		const n = 8
 		pay := func(order action.OrderView) {
 			name := order.ID.String()
 			result, err := s.ProcessPayment.Do(s.ctx(), said(sale.PaymentSucceeded, order, name, name))
 			assert.Equal(t, sale.OutcomePaid, result.Outcome)
 			assert.NoError(t, err)
 		}
-		s.stuck(func() *sql.Tx {
-			late = s.ordered("bob", line(p, 1))
-			return s.locked("SELECT 1 FROM orders WHERE id = ? FOR UPDATE", late.ID)
-		}, "-- name: LockOrder ", n, func() { pay(late) }, func(round, i int) { pay(orders[round][i]) })
-		s.requireUnits(p, 100-2*n-2, 0, 0, 2*n+2)
+		for statement, query := range map[string]string{
+			"-- name: LockOrder ": "SELECT 1 FROM orders WHERE id = ? FOR UPDATE",
+			"-- name: SellLines ": "SELECT 1 FROM hold_lines WHERE id = ? FOR UPDATE",
+		} {
+			p := s.product(100)
+			var late action.OrderView
+			var orders [2][n]action.OrderView
+			for round := range orders {
+				for i := range orders[round] {
+					orders[round][i] = s.ordered("ann", line(p, 1))
+				}
+			}
+			s.stuck(func() *sql.Tx {
+				late = s.ordered("bob", line(p, 1))
+				return s.locked(query, late.ID)
+			}, statement, n, func() { pay(late) }, func(round, i int) { pay(orders[round][i]) })
+			s.requireUnits(p, 100-2*n-2, 0, 0, 2*n+2)
+		}
 	})
 }
 

@@ -19,6 +19,10 @@ import (
 // path, which knows every case.
 var errPlainly = errors.New("not a case for a batch")
 
+// errNothing ends a batch's transaction that has nothing to write: a commit would say that
+// changes fit on the server's disk.
+var errNothing = errors.New("nothing to write")
+
 // orderWish is a hold on its way to an order, with those of others.
 type orderWish struct {
 	hold  sale.HoldID
@@ -111,8 +115,11 @@ func (a *CreateOrder) makeAll(ctx context.Context, tickets []*orderTicket, look 
 		if made, rest, err = a.orderable(ctx, tx, tickets, used); err != nil {
 			return err
 		}
-		if refused, err = a.refuseAll(ctx, tx, rest); err != nil || len(made) == 0 {
+		if refused, err = a.refuseAll(ctx, tx, rest); err != nil {
 			return err
+		}
+		if len(made) == 0 {
+			return errNothing
 		}
 		if err := a.insertAll(ctx, tx, made); err != nil {
 			return err
@@ -120,7 +127,7 @@ func (a *CreateOrder) makeAll(ctx context.Context, tickets []*orderTicket, look 
 		next()
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNothing) {
 		return err
 	}
 	for _, ticket := range tickets {
@@ -135,9 +142,6 @@ func (a *CreateOrder) makeAll(ctx context.Context, tickets []*orderTicket, look 
 
 func (a *CreateOrder) settleAll(made *[]*orderTicket) mysql.Settle {
 	return func(ctx context.Context, conn store.DBTX) (bool, error) {
-		if len(*made) == 0 {
-			return true, nil
-		}
 		first := (*made)[0].Job.view.Order
 		return a.settle(first.ID, &first.CreatedAt)(ctx, conn)
 	}
@@ -186,7 +190,7 @@ func wholeHolds(rows []store.LockHoldsRow) map[sale.HoldID][]store.HoldLine {
 		lines[row.HoldLine.ID] = append(lines[row.HoldLine.ID], row.HoldLine)
 	}
 	for _, row := range rows {
-		if int64(len(lines[row.HoldLine.ID])) < row.LineCount {
+		if int64(len(lines[row.HoldLine.ID])) != row.LineCount {
 			delete(lines, row.HoldLine.ID)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -52,8 +53,11 @@ func (a *ProcessPayment) payAll(
 	var made time.Time
 	err := a.DB.Tx(ctx, a.settleAll(&paid, &made), func(ctx context.Context, tx *mysql.Tx) (err error) {
 		made = tx.Now
-		if paid, err = a.payable(ctx, tx, from, tickets, look); err != nil || len(paid) == 0 {
+		if paid, err = a.payable(ctx, tx, from, tickets, look); err != nil {
 			return err
+		}
+		if len(paid) == 0 {
+			return errNothing
 		}
 		if err := a.sellAll(ctx, tx, paid); err != nil {
 			return err
@@ -64,7 +68,7 @@ func (a *ProcessPayment) payAll(
 		next()
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNothing) {
 		return err
 	}
 	for _, ticket := range tickets {
@@ -77,9 +81,6 @@ func (a *ProcessPayment) payAll(
 
 func (a *ProcessPayment) settleAll(paid *[]*successTicket, made *time.Time) mysql.Settle {
 	return func(ctx context.Context, conn store.DBTX) (bool, error) {
-		if len(*paid) == 0 {
-			return true, nil
-		}
 		return a.settle(&(*paid)[0].Job.event, made)(ctx, conn)
 	}
 }
@@ -119,6 +120,8 @@ func (a *ProcessPayment) payable(
 	return plain, nil
 }
 
+// lockOrders locks orders and their lines. It gives those of which it got all, and whose units
+// are still theirs.
 func (a *ProcessPayment) lockOrders(
 	ctx context.Context, tx *mysql.Tx, tickets []*successTicket,
 ) (map[sale.OrderID]store.Order, error) {
@@ -127,9 +130,14 @@ func (a *ProcessPayment) lockOrders(
 		return nil, fmt.Errorf("locking %d orders: %w", len(tickets), err)
 	}
 	orders := make(map[sale.OrderID]store.Order, len(rows))
+	pending := make(map[sale.OrderID]int64, len(rows))
 	for _, row := range rows {
-		orders[row.ID] = row
+		orders[row.Order.ID] = row.Order
+		if row.State == sale.LinePending {
+			pending[row.Order.ID]++
+		}
 	}
+	maps.DeleteFunc(orders, func(id sale.OrderID, order store.Order) bool { return pending[id] != order.LineCount })
 	return orders, nil
 }
 
@@ -176,8 +184,7 @@ func setOf(texts []string) map[string]bool {
 	return set
 }
 
-// sellAll makes the orders' units sold; errUnitsMoved when a sweep took some of them
-// meanwhile.
+// sellAll makes the orders' units sold.
 func (a *ProcessPayment) sellAll(ctx context.Context, tx *mysql.Tx, tickets []*successTicket) error {
 	holds := make([]sale.HoldID, len(tickets))
 	var lines int64
@@ -186,11 +193,8 @@ func (a *ProcessPayment) sellAll(ctx context.Context, tx *mysql.Tx, tickets []*s
 		lines += ticket.Job.lines
 	}
 	sold, err := a.q.SellHolds(ctx, tx, holds)
-	switch {
-	case err != nil:
+	if err := allRows(sold, lines, err); err != nil {
 		return fmt.Errorf("selling the units of %d orders: %w", len(holds), err)
-	case sold != lines:
-		return errUnitsMoved
 	}
 	return nil
 }

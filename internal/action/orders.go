@@ -25,17 +25,13 @@ func (a *GetOrder) Do(ctx context.Context, id sale.OrderID) (OrderView, error) {
 type CreateOrder struct {
 	*desk
 	lanes *lane.Lanes[ordersLane, *orderWish]
-	apart *lane.Gates[ordersLane] // of those that no batch does
+	apart *apart[sale.HoldID]
 }
-
-// apartWidth is how many orders may be at work at a time that no batch does: replays, and
-// those that wait for a row of theirs. A crowd of them must leave the batches a connection.
-const apartWidth = 8
 
 func newCreateOrder(d *desk) *CreateOrder {
 	a := &CreateOrder{desk: d}
 	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LaneOrders), d.patience(forBatch))
-	a.apart = lane.NewGates[ordersLane](apartWidth, d.Meter.Gate(GateOrders), d.patience(forTurn))
+	a.apart = newApart[sale.HoldID](d, GateOrders)
 	return a
 }
 
@@ -95,9 +91,9 @@ func (a *CreateOrder) serve(ctx context.Context, w *orderWish) (Result[OrderView
 		if !errors.Is(err, errPlainly) {
 			return Result[OrderView]{Value: w.view}, err
 		}
-		leave, err := a.apart.Enter(ctx, ordersLane{})
+		leave, err := a.apart.enter(ctx, w.hold)
 		if err != nil {
-			return Result[OrderView]{}, overloaded(err)
+			return Result[OrderView]{}, err
 		}
 		defer leave()
 	}

@@ -30,11 +30,13 @@ const maxDecisions = 10
 type ProcessPayment struct {
 	*desk
 	lanes *lane.Lanes[sale.Provider, *success]
+	apart *apart[sale.OrderID]
 }
 
 func newProcessPayment(d *desk) *ProcessPayment {
 	a := &ProcessPayment{desk: d}
 	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LanePayments), d.patience(forBatch))
+	a.apart = newApart[sale.OrderID](d, GatePayments)
 	return a
 }
 
@@ -115,20 +117,30 @@ func contended() *sale.Error {
 	}
 }
 
-// run is one transaction. Products are waited for at their gates only by events
-// that move stock.
-func (a *ProcessPayment) run(ctx context.Context, p *payment) (sale.PaymentOutcome, error) {
+// turn waits for the payment's turn: with the products where it moves stock, else as one that
+// no batch does.
+func (a *ProcessPayment) turn(ctx context.Context, p *payment) (leave func(), err error) {
 	inTime := p.event.Kind == sale.PaymentSucceeded && p.order.Status == sale.OrderPendingPayment && !p.moved
-	if !inTime {
-		leave, err := a.enter(ctx, p.products()...)
-		if err != nil {
-			return "", err
-		}
-		defer leave()
+	switch {
+	case !inTime:
+		return a.enter(ctx, p.products()...)
+	case a.Coalesce:
+		return a.apart.enter(ctx, p.event.OrderID)
+	default:
+		return func() {}, nil
 	}
+}
+
+// run is one transaction.
+func (a *ProcessPayment) run(ctx context.Context, p *payment) (sale.PaymentOutcome, error) {
+	leave, err := a.turn(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	var outcome sale.PaymentOutcome
 	var made time.Time
-	err := a.DB.Tx(ctx, a.settle(&p.event, &made), func(ctx context.Context, tx *mysql.Tx) (err error) {
+	err = a.DB.Tx(ctx, a.settle(&p.event, &made), func(ctx context.Context, tx *mysql.Tx) (err error) {
 		made, p.restocking = tx.Now, restocking{}
 		outcome, err = a.once(ctx, tx, p)
 		return err

@@ -307,7 +307,7 @@ func TestAHitCostsRedisNoCommand(t *testing.T) {
 	c, meter := connected(t, server.URL(), "hits:")
 	truth := newTruth()
 	commands := commandsOf(t, server.URL())
-	const hits = 50
+	const hits = 10 // in a row
 	row := 0
 	require.Eventually(t, func() bool {
 		// The state may grow old, or be written late, in between: then the row starts anew.

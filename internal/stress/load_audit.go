@@ -33,7 +33,7 @@ type LoadAudit struct {
 
 // auditLoad reads every product.
 func auditLoad(ctx context.Context, counter Counter, stock int64, products []sale.ProductID, told []tally) LoadAudit {
-	audit := LoadAudit{Passed: true}
+	audit := LoadAudit{Source: sourceAPI, Passed: true}
 	patience, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
 	for i, product := range products {
@@ -42,7 +42,7 @@ func auditLoad(ctx context.Context, counter Counter, stock int64, products []sal
 		audit.Acknowledged += told[i].accepted * holdQuantity
 		audit.Undecided += told[i].undecided * holdQuantity
 		audit.Held += count.Books.Held
-		audit.Source = cmp.Or(count.Source, audit.Source)
+		audit.Source = cmp.Or(count.Source, audit.Source) // a fault says nothing of where
 		if fault != "" {
 			audit.fail(fmt.Sprintf("%s: %s", product, fault))
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"log/slog"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -55,6 +56,18 @@ type API struct {
 	http           *http.Client
 	standardSecret string
 	stripeSecret   string
+}
+
+// coalesceVariable puts the services of a whole run on one path: on, off, or empty for the
+// service's own choice.
+const coalesceVariable = "FLASHSALE_TEST_COALESCE"
+
+// path is the setting that it stands for.
+func path() []string {
+	if way := os.Getenv(coalesceVariable); way != "" {
+		return []string{app.EnvCoalesce + "=" + way}
+	}
+	return nil
 }
 
 // Start runs a service until the test's end.
@@ -124,7 +137,7 @@ func (a *API) environ(tb testing.TB, settings Settings) []string {
 		app.EnvAuditInterval + "=0",
 		app.EnvPurgeInterval + "=0",
 		app.EnvOperationTimeout + "=" + testenv.Timeout.String(),
-	}, settings.Environ...)
+	}, append(path(), settings.Environ...)...)
 }
 
 // AsShipped sets the operation timeout that the service has by default, for a test

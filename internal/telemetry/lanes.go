@@ -8,11 +8,10 @@ import (
 
 // lanes are the numbers of the reservation engine, for each kind of request by itself.
 type lanes struct {
-	size       *prometheus.HistogramVec
-	waited     *prometheus.HistogramVec
-	took       *prometheus.HistogramVec
-	waiting    *prometheus.GaugeVec
-	overloaded labelled[string]
+	queues
+	size   *prometheus.HistogramVec
+	waited *prometheus.HistogramVec
+	took   *prometheus.HistogramVec
 }
 
 func newLanes(r *prometheus.Registry) lanes {
@@ -24,17 +23,13 @@ func newLanes(r *prometheus.Registry) lanes {
 		r.MustRegister(h)
 		return h
 	}
-	waiting := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "lane_waiting_requests", Help: "Requests that wait in lanes for their batch.",
-	}, []string{label})
-	r.MustRegister(waiting)
 	return lanes{
+		queues: newQueues(r, label, "Requests that wait in lanes for their batch.",
+			"Requests that were sent away, since a lane was full or slow."),
 		size: histogram("lane_batch_size", "Requests that one transaction served.",
 			prometheus.ExponentialBuckets(1, 2, 10)),
-		waited:     histogram("lane_wait_seconds", "How long the oldest request of a batch had waited.", engineTimes()),
-		took:       histogram("lane_batch_duration_seconds", "How long a batch took, its commit included.", engineTimes()),
-		waiting:    waiting,
-		overloaded: newLabelled[string](r, "lane_overloaded_total", "Requests that were sent away, since a lane was full or slow.", label),
+		waited: histogram("lane_wait_seconds", "How long the oldest request of a batch had waited.", engineTimes()),
+		took:   histogram("lane_batch_duration_seconds", "How long a batch took, its commit included.", engineTimes()),
 	}
 }
 
@@ -45,19 +40,17 @@ func engineTimes() []float64 { return prometheus.ExponentialBuckets(0.0005, 2, 1
 // Lane is the meter of the lanes of one kind of request. Its series show from then on.
 func (m *Metrics) Lane(kind string) *Lane {
 	return &Lane{
-		size:       m.lanes.size.WithLabelValues(kind),
-		waited:     m.lanes.waited.WithLabelValues(kind),
-		took:       m.lanes.took.WithLabelValues(kind),
-		waiting:    m.lanes.waiting.WithLabelValues(kind),
-		overloaded: m.lanes.overloaded.of(kind),
+		Queue:  m.lanes.of(kind),
+		size:   m.lanes.size.WithLabelValues(kind),
+		waited: m.lanes.waited.WithLabelValues(kind),
+		took:   m.lanes.took.WithLabelValues(kind),
 	}
 }
 
 // Lane counts what happens in the lanes of one kind of request.
 type Lane struct {
+	*Queue
 	size, waited, took prometheus.Observer
-	waiting            prometheus.Gauge
-	overloaded         prometheus.Counter
 }
 
 // BatchStarted notes a batch's size and how long its oldest request had waited.
@@ -68,9 +61,3 @@ func (l *Lane) BatchStarted(size int, waited time.Duration) {
 
 // BatchEnded notes how long a batch took.
 func (l *Lane) BatchEnded(took time.Duration) { l.took.Observe(took.Seconds()) }
-
-// QueueChanged notes that more or fewer requests wait.
-func (l *Lane) QueueChanged(by int) { l.waiting.Add(float64(by)) }
-
-// Overloaded counts a request that was sent away.
-func (l *Lane) Overloaded() { l.overloaded.Inc() }

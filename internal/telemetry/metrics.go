@@ -40,7 +40,7 @@ type Metrics struct {
 
 	commits  prometheus.Histogram
 	lanes    lanes
-	gates    gates
+	gates    queues
 	live     stream
 	webhooks webhooks
 	loops    *prometheus.CounterVec

@@ -28,8 +28,7 @@ func (g gated) Gate(string) lane.QueueMeter { return g.queue }
 // setupGated opens a merging shop whose gates a test watches.
 func setupGated(t *testing.T) (*shop, *queue) {
 	t.Helper()
-	gates := &queue{}
-	gates.changed = sync.NewCond(&gates.mu)
+	gates := newQueue()
 	return setup(t, func(kit *action.Kit) { kit.Coalesce, kit.Meter = true, gated{kit.Meter, gates} }), gates
 }
 

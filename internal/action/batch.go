@@ -129,7 +129,7 @@ func (b *batch) sift(ctx context.Context) ([]*ticket, error) {
 type view struct {
 	product sight            // of one product, empty when there is none
 	counts  map[string]count // of customers, where the product has a limit
-	keys    map[[claimBytes]byte]store.IdempotencyKeysThereRow
+	keys    usedKeys
 	holds   map[sale.HoldID]HoldView
 
 	verdicts map[question]error // that were found, of a product without a limit
@@ -314,16 +314,11 @@ func (b *batch) findReplays(ctx context.Context, q store.DBTX, v *view) error {
 	if err != nil {
 		return err
 	}
-	if len(keys) > 0 {
-		there, err := b.keysThere(ctx, q, keys)
-		if err != nil {
-			return err
-		}
-		v.keys = make(map[[claimBytes]byte]store.IdempotencyKeysThereRow, len(there))
-		for _, key := range there {
-			v.keys[[claimBytes]byte(key.ID)] = key
-			made = append(made, sale.HoldID(key.Target))
-		}
+	if v.keys, err = b.keysThere(ctx, q, keys); err != nil {
+		return err
+	}
+	for _, key := range v.keys {
+		made = append(made, sale.HoldID(key.Target))
 	}
 	if len(made) == 0 {
 		return nil

@@ -48,8 +48,7 @@ func (c *gatedCache) Get(
 func setupMerging(t *testing.T, changes ...func(*action.Kit)) *merging {
 	t.Helper()
 	t.Parallel()
-	m := &merging{queue: &queue{}, gate: &gatedCache{}}
-	m.queue.changed = sync.NewCond(&m.queue.mu)
+	m := &merging{queue: newQueue(), gate: &gatedCache{}}
 	changes = append(changes, func(kit *action.Kit) {
 		kit.Coalesce = true
 		m.queue.meter, _ = kit.Meter.(*meter)

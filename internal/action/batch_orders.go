@@ -44,9 +44,9 @@ func (a *CreateOrder) serveBatch(ctx context.Context, _ ordersLane, waiting []*o
 	ctx = budget.Within(ctx, a.DB.Timeout())
 	slices.SortFunc(waiting, func(x, y *orderTicket) int { return bytes.Compare(x.Job.hold[:], y.Job.hold[:]) })
 	halve(waiting, next, func(tickets []*orderTicket) error {
-		err := a.makeAll(ctx, tickets, noKeys, next)
+		err := a.makeAll(ctx, tickets, noLook, next)
 		if errors.Is(err, errTaken) {
-			err = a.makeAll(ctx, tickets, a.usedKeys, next)
+			err = a.makeAll(ctx, tickets, a.keysUsed, next)
 		}
 		return err
 	})
@@ -71,33 +71,20 @@ func halve[J any](tickets []*lane.Ticket[J], next func(), try func([]*lane.Ticke
 	lane.End(tickets, err)
 }
 
-// fingerprints are what was asked with keys that had an effect.
-type fingerprints map[[claimBytes]byte][]byte
+// lookForKeys tells which of the orders' keys had an effect; nil where nobody looked.
+type lookForKeys func(context.Context, store.DBTX, []*orderTicket) (usedKeys, error)
 
-// lookForKeys tells which of the orders' keys had an effect.
-type lookForKeys func(context.Context, store.DBTX, []*orderTicket) (fingerprints, error)
+// noLook is how it is nearly always: a new order has a new key. The primary key tells when not.
+func noLook(context.Context, store.DBTX, []*orderTicket) (usedKeys, error) { return nil, nil }
 
-// noKeys is how it is nearly always: a new order has a new key. The primary key tells when not.
-func noKeys(context.Context, store.DBTX, []*orderTicket) (fingerprints, error) {
-	return nil, nil
-}
-
-func (a *CreateOrder) usedKeys(ctx context.Context, q store.DBTX, tickets []*orderTicket) (fingerprints, error) {
+func (a *CreateOrder) keysUsed(ctx context.Context, q store.DBTX, tickets []*orderTicket) (usedKeys, error) {
 	var keys [][]byte
 	for _, ticket := range tickets {
 		if !ticket.Job.byID {
 			keys = append(keys, ticket.Job.claim.id[:])
 		}
 	}
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	rows, err := a.keysThere(ctx, q, keys)
-	used := make(fingerprints, len(rows))
-	for _, row := range rows {
-		used[[claimBytes]byte(row.ID)] = row.Fingerprint
-	}
-	return used, err
+	return a.keysThere(ctx, q, keys)
 }
 
 // makeAll is one transaction: the holds' lines, then keys, orders, lines and events. errTaken
@@ -115,7 +102,7 @@ func (a *CreateOrder) makeAll(ctx context.Context, tickets []*orderTicket, look 
 		if made, rest, err = a.orderable(ctx, tx, tickets, used); err != nil {
 			return err
 		}
-		if refused, err = a.refuseAll(ctx, tx, rest); err != nil {
+		if refused, err = a.refuseAll(ctx, tx, rest, used); err != nil {
 			return err
 		}
 		if len(made) == 0 {
@@ -151,7 +138,7 @@ func (a *CreateOrder) settleAll(made *[]*orderTicket) mysql.Settle {
 // all their lines still held, as those of no ordered hold are. The rest have in lines what was
 // locked of their holds: nothing, or all.
 func (a *CreateOrder) orderable(
-	ctx context.Context, tx *mysql.Tx, tickets []*orderTicket, used fingerprints,
+	ctx context.Context, tx *mysql.Tx, tickets []*orderTicket, used usedKeys,
 ) (made, rest []*orderTicket, err error) {
 	rows, err := a.q.LockHolds(ctx, tx, holdsOf(tickets))
 	if err != nil {
@@ -162,17 +149,27 @@ func (a *CreateOrder) orderable(
 		w := ticket.Job
 		w.lines = lines[w.hold]
 		again := len(made) > 0 && made[len(made)-1].Job.hold == w.hold // equal holds lie together
-		held := len(w.lines) > 0 && !slices.ContainsFunc(w.lines, notHeld)
-		switch {
-		case again:
-		case held && used[w.claim.id] == nil && holdOf(w.lines, false).Status(tx.Now) == sale.HoldActive:
-			w.view = orderedAt(holdOf(w.lines, false), tx.Now)
-			made = append(made, ticket)
-		default:
-			rest = append(rest, ticket)
+		if again {
+			continue
 		}
+		_, had := used[w.claim.id]
+		hold, held := heldBy(w.lines)
+		if had || !held || hold.Status(tx.Now) != sale.HoldActive {
+			rest = append(rest, ticket)
+			continue
+		}
+		w.view = orderedAt(hold, tx.Now)
+		made = append(made, ticket)
 	}
 	return made, rest, nil
+}
+
+// heldBy is the hold that has lines, all of which are held.
+func heldBy(lines []store.HoldLine) (hold sale.Hold, held bool) {
+	if len(lines) == 0 || slices.ContainsFunc(lines, notHeld) {
+		return hold, false
+	}
+	return holdOf(lines, false), true
 }
 
 func holdsOf(tickets []*orderTicket) []sale.HoldID {
@@ -185,10 +182,11 @@ func holdsOf(tickets []*orderTicket) []sale.HoldID {
 
 // wholeHolds gives each hold its lines, in the order in which they come, where all are there.
 func wholeHolds(rows []store.LockHoldsRow) map[sale.HoldID][]store.HoldLine {
-	lines := make(map[sale.HoldID][]store.HoldLine, len(rows))
-	for _, row := range rows {
-		lines[row.HoldLine.ID] = append(lines[row.HoldLine.ID], row.HoldLine)
+	all := make([]store.HoldLine, len(rows))
+	for i, row := range rows {
+		all[i] = row.HoldLine
 	}
+	lines := byHold(all)
 	for _, row := range rows {
 		if int64(len(lines[row.HoldLine.ID])) != row.LineCount {
 			delete(lines, row.HoldLine.ID)
@@ -202,13 +200,16 @@ func notHeld(row store.HoldLine) bool { return row.State != sale.LineHeld }
 // refuseAll decides, in a constant few statements, which of the requests make no order and
 // why: those whose key stands for another one, and those with a new key for a hold that is not
 // there, or that has ended and was not ordered.
-func (a *CreateOrder) refuseAll(ctx context.Context, tx *mysql.Tx, tickets []*orderTicket) (map[*orderTicket]error, error) {
+func (a *CreateOrder) refuseAll(
+	ctx context.Context, tx *mysql.Tx, tickets []*orderTicket, used usedKeys,
+) (_ map[*orderTicket]error, err error) {
 	if len(tickets) == 0 {
 		return nil, nil
 	}
-	used, err := a.usedKeys(ctx, tx, tickets)
-	if err != nil {
-		return nil, err
+	if used == nil {
+		if used, err = a.keysUsed(ctx, tx, tickets); err != nil {
+			return nil, err
+		}
 	}
 	there, err := a.theirHolds(ctx, tx, tickets)
 	if err != nil {
@@ -221,9 +222,9 @@ func (a *CreateOrder) refuseAll(ctx context.Context, tx *mysql.Tx, tickets []*or
 	refused := map[*orderTicket]error{}
 	for _, ticket := range tickets {
 		w := ticket.Job
-		switch asked := used[w.claim.id]; {
-		case asked != nil:
-			refused[ticket] = w.claim.compare(asked)
+		switch record, had := used[w.claim.id]; {
+		case had:
+			refused[ticket] = w.claim.compare(record.Fingerprint)
 		case there[w.hold], ordered[sale.OrderOf(w.hold)]:
 		case len(w.lines) == 0:
 			refused[ticket] = unknown(sale.CodeHoldNotFound, w.hold.String())

@@ -158,13 +158,23 @@ func (c claim) recall(ctx context.Context, db *mysql.DB, q *store.Queries) ([cla
 	return target, err
 }
 
-// keysThere says which keys had an effect within their life, and which.
-func (d *desk) keysThere(ctx context.Context, q store.DBTX, keys [][]byte) ([]store.IdempotencyKeysThereRow, error) {
-	there, err := d.q.IdempotencyKeysThere(ctx, q, store.IdempotencyKeysThereParams{
+// usedKeys are the records of keys that had an effect within their life.
+type usedKeys map[[claimBytes]byte]store.IdempotencyKeysThereRow
+
+// keysThere says which of these keys had an effect within their life, and which.
+func (d *desk) keysThere(ctx context.Context, q store.DBTX, keys [][]byte) (usedKeys, error) {
+	if len(keys) == 0 {
+		return usedKeys{}, nil
+	}
+	rows, err := d.q.IdempotencyKeysThere(ctx, q, store.IdempotencyKeysThereParams{
 		Ids: keys, LifeSeconds: inSeconds(keyLife),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking for idempotency keys: %w", err)
+	}
+	there := make(usedKeys, len(rows))
+	for _, row := range rows {
+		there[[claimBytes]byte(row.ID)] = row
 	}
 	return there, nil
 }

@@ -36,6 +36,12 @@ type queue struct {
 	begun   int
 }
 
+func newQueue() *queue {
+	q := &queue{}
+	q.changed = sync.NewCond(&q.mu)
+	return q
+}
+
 func (q *queue) Lane(string) lane.Meter          { return q }
 func (q *queue) QueueChanged(by int)             { q.change(by, 0) }
 func (q *queue) BatchStarted(int, time.Duration) { q.change(0, 1) }
@@ -83,8 +89,7 @@ func openCounted(t *testing.T, changes ...func(*action.Kit)) *counted {
 
 func openCountedOn(t *testing.T, dsn string, changes ...func(*action.Kit)) *counted {
 	t.Helper()
-	q := &queue{}
-	q.changed = sync.NewCond(&q.mu)
+	q := newQueue()
 	c := &counted{queue: q}
 	c.shop = openShop(t, dsn, func(kit *action.Kit) {
 		kit.Coalesce = true

@@ -238,7 +238,7 @@ func (a *CreateHold) hadEffect(ctx context.Context, w *wish) (bool, error) {
 		}
 		return err == nil, err
 	}
-	var there []store.IdempotencyKeysThereRow
+	var there usedKeys
 	err := a.DB.Read(ctx, func(ctx context.Context, q store.DBTX) (err error) {
 		there, err = a.keysThere(ctx, q, [][]byte{w.claim.id[:]})
 		return err

@@ -46,6 +46,7 @@ const (
 	LaneHolds    = "holds"
 	LaneOrders   = "orders"
 	LanePayments = "payments"
+	LaneLooks    = "looks" // of holds of several products, before they are refused
 )
 
 // The kinds of requests that pass gates.

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
-	"github.com/flashsale-api/flashsale/gen/store"
 	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
@@ -96,6 +94,14 @@ func (b *batch) guess(ctx context.Context) (bool, error) {
 	return unitsOf(b.waiting) <= product.AvailableStock && !slices.ContainsFunc(b.waiting, forbidden), nil
 }
 
+func wishesOf(tickets []*ticket) []*wish {
+	wishes := make([]*wish, len(tickets))
+	for i, ticket := range tickets {
+		wishes[i] = ticket.Job
+	}
+	return wishes
+}
+
 func unitsOf(tickets []*ticket) int64 {
 	var units int64
 	for _, ticket := range tickets {
@@ -108,11 +114,11 @@ func unitsOf(tickets []*ticket) int64 {
 // gives those of the rest that fit together. When none does, and units are overdue,
 // it gives these back; units that can't be had back are not waited for.
 func (b *batch) sift(ctx context.Context) ([]*ticket, error) {
-	v, err := b.look(ctx)
+	v, err := b.look(ctx, wishesOf(b.waiting))
 	if err != nil {
 		return nil, err
 	}
-	b.terms = v.product.terms()
+	b.terms = v.products.terms()
 	b.answer(v, true)
 	fits := b.fitting(v)
 	if len(fits) > 0 || len(b.waiting) == 0 {
@@ -125,44 +131,13 @@ func (b *batch) sift(ctx context.Context) ([]*ticket, error) {
 	return nil, err
 }
 
-// view is what one look says to a whole batch.
-type view struct {
-	product sight            // of one product, empty when there is none
-	counts  map[string]count // of customers, where the product has a limit
-	keys    usedKeys
-	holds   map[sale.HoldID]HoldView
-
-	verdicts map[question]error // that were found, of a product without a limit
-}
-
-// question is all that a verdict depends on, where customers are not told apart.
-type question struct {
-	quantity int64
-	release  bool
-}
-
-// decide is the verdict on a wish of this batch's. Those who ask for the same get one and
-// the same, which is then encoded once.
-func (v *view) decide(w *wish, release bool) error {
-	if v.counts != nil {
-		return v.of(w).decide(w, release)
-	}
-	asked := question{w.Lines[0].Quantity, release}
-	verdict, known := v.verdicts[asked]
-	if !known {
-		verdict = v.product.decide(w, release)
-		v.verdicts[asked] = verdict
-	}
-	return verdict
-}
-
 // answer ends every wish that needs no write. With release, those that giving back
 // overdue units may help go on waiting.
 func (b *batch) answer(v *view, release bool) {
 	var rest []*ticket
 	for _, ticket := range b.waiting {
 		w := ticket.Job
-		if had, err := v.replay(w); had {
+		if err := v.replay(w); err != nil {
 			ticket.Done(err)
 			continue
 		}
@@ -175,50 +150,11 @@ func (b *batch) answer(v *view, release bool) {
 	b.waiting = rest
 }
 
-// replay says whether a wish's key had its effect, and tells the wish what that was. errTaken
-// when its hold is not there any more, which its owner then finds out.
-func (v *view) replay(w *wish) (had bool, err error) {
-	id := w.id
-	if !w.byID {
-		key, found := v.keys[w.claim.id]
-		if !found {
-			return false, nil
-		}
-		if err := w.claim.compare(key.Fingerprint); err != nil {
-			return true, err
-		}
-		id = sale.HoldID(key.Target)
-	}
-	made, found := v.holds[id]
-	switch {
-	case found:
-		w.replayed = &made
-		return true, nil
-	case w.byID:
-		return false, nil
-	default:
-		return true, errTaken
-	}
-}
-
-// of is the product as it looks to a wish's customer.
-func (v *view) of(w *wish) sight {
-	if v.counts == nil {
-		return v.product
-	}
-	s := make(sight, len(v.product))
-	for id, product := range v.product {
-		product.counted = v.counts[w.CustomerID]
-		s[id] = product
-	}
-	return s
-}
-
 // fitting picks, in order of arrival, the wishes that fit together: one that does
 // not fit does not stop a later, smaller one.
 func (b *batch) fitting(v *view) []*ticket {
 	var fits []*ticket
-	product := v.product[b.id]
+	product, counts := v.products[b.id], v.counts[b.id]
 	left := product.AvailableStock
 	for _, ticket := range b.waiting {
 		customer, quantity := ticket.Job.CustomerID, ticket.Job.Lines[0].Quantity
@@ -226,12 +162,12 @@ func (b *batch) fitting(v *view) []*ticket {
 			continue
 		}
 		if product.PerCustomerLimit != nil {
-			counted := v.counts[customer]
+			counted := counts[customer]
 			if counted.units+quantity > *product.PerCustomerLimit {
 				continue
 			}
 			counted.units += quantity
-			v.counts[customer] = counted
+			counts[customer] = counted
 		}
 		left -= quantity
 		fits = append(fits, ticket)
@@ -271,115 +207,6 @@ func (b *batch) release(ctx context.Context, v *view) (bool, error) {
 func distinct(texts []string) []string {
 	slices.Sort(texts)
 	return slices.Compact(texts)
-}
-
-// look is CreateHold's look for a whole batch: one statement each for the product, the
-// customers, where there is a limit, the two kinds of keys, and what they made; one more
-// where others' holds lie between keys that are hold ids. The keys come last: a key that
-// took the units which are missing is there by then.
-func (b *batch) look(ctx context.Context) (*view, error) {
-	v := &view{product: sight{}, verdicts: map[question]error{}}
-	err := b.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {
-		rows, err := b.q.LookAtProducts(ctx, q, []sale.ProductID{b.id})
-		if err != nil {
-			return fmt.Errorf("looking at %s: %w", b.id, err)
-		}
-		for _, row := range rows {
-			v.product[b.id] = seenOf(row)
-		}
-		if len(rows) > 0 && v.product[b.id].PerCustomerLimit != nil {
-			if v.counts, err = b.countUnits(ctx, q, b.id, customersOf(b.waiting)); err != nil {
-				return err
-			}
-		}
-		return b.findReplays(ctx, q, v)
-	})
-	return v, err
-}
-
-// findReplays looks for the keys that had their effect, and for what that was. What is not
-// there, as in a crowd that comes too late, is asked for in the cheapest way.
-func (b *batch) findReplays(ctx context.Context, q store.DBTX, v *view) error {
-	var ids []sale.HoldID
-	var keys [][]byte
-	for _, ticket := range b.waiting {
-		switch w := ticket.Job; {
-		case w.byID:
-			ids = append(ids, w.id)
-		case w.Key != "":
-			keys = append(keys, w.claim.id[:])
-		}
-	}
-	made, err := b.holdsThere(ctx, q, ids)
-	if err != nil {
-		return err
-	}
-	if v.keys, err = b.keysThere(ctx, q, keys); err != nil {
-		return err
-	}
-	for _, key := range v.keys {
-		made = append(made, sale.HoldID(key.Target))
-	}
-	if len(made) == 0 {
-		return nil
-	}
-	rows, err := b.q.GetHolds(ctx, q, made)
-	if err != nil {
-		return fmt.Errorf("reading holds of keys: %w", err)
-	}
-	v.holds = viewsOf(rows)
-	return nil
-}
-
-// closeTogether is how far apart ids may have been made to be looked for by one range. What
-// was purged stays in the table for a while, and a range would pass over all of it.
-const closeTogether = 10 * time.Second
-
-// holdsThere says which of these holds were made. Ids begin with the time: those of a crowd
-// that comes too late lie close together, as far as its clocks agree, and hardly anything
-// that was made between them. To see that takes MySQL one look, in place of one for each id.
-func (b *batch) holdsThere(ctx context.Context, q store.DBTX, ids []sale.HoldID) ([]sale.HoldID, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	slices.SortFunc(ids, sale.HoldID.Compare)
-	if ids[len(ids)-1].Time().Sub(ids[0].Time()) > closeTogether {
-		return b.holdsAmong(ctx, q, ids)
-	}
-	between, err := b.q.HoldsBetween(ctx, q, store.HoldsBetweenParams{
-		First: ids[0], Last: ids[len(ids)-1], Limit: int32(len(ids)) + 1, //nolint:gosec // a batch is small
-	})
-	if err != nil {
-		return nil, fmt.Errorf("looking between %d holds: %w", len(ids), err)
-	}
-	if len(between) > len(ids) {
-		return b.holdsAmong(ctx, q, ids)
-	}
-	return slices.DeleteFunc(between, func(made sale.HoldID) bool {
-		_, asked := slices.BinarySearchFunc(ids, made, sale.HoldID.Compare)
-		return !asked
-	}), nil
-}
-
-// holdsAmong is holdsThere for ids that are far apart, or have many holds between them.
-func (b *batch) holdsAmong(ctx context.Context, q store.DBTX, ids []sale.HoldID) ([]sale.HoldID, error) {
-	rows, err := b.q.HoldsThere(ctx, q, ids)
-	if err != nil {
-		return nil, fmt.Errorf("looking for %d holds: %w", len(ids), err)
-	}
-	there := make([]sale.HoldID, len(rows))
-	for i, row := range rows {
-		there[i] = row.ID
-	}
-	return there, nil
-}
-
-func customersOf(tickets []*ticket) []string {
-	customers := make([]string, len(tickets))
-	for i, ticket := range tickets {
-		customers[i] = ticket.Job.CustomerID
-	}
-	return distinct(customers)
 }
 
 // try is one transaction for all: keys, lines, then the hot row with the sum, the
@@ -436,7 +263,7 @@ func (b *batch) take(ctx context.Context, tx *mysql.Tx, fits []*ticket) (sale.Pr
 		return product, err
 	}
 	if product.PerCustomerLimit != nil {
-		counts, err := b.countUnits(ctx, tx, b.id, customersOf(fits))
+		counts, err := b.countUnits(ctx, tx, b.id, customersOf(wishesOf(fits), b.id))
 		if err != nil {
 			return product, err
 		}

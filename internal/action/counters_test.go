@@ -435,9 +435,26 @@ func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {
 	const most = 256
 	stocked, soldOut, ordered := c.product(100_000), c.product(1), c.product(2*most)
 	c.hold("first", line(soldOut, 1))
+	early := c.product(100_000, func(in *action.CreateProductInput) { in.Rules.SaleStartsAt = at(farAhead) })
 	free, full := c.product(100_000, limited(1)), c.product(100_000, limited(1))
 	require.Equal(t, map[sale.Code]int{"": most}, c.rush(most, full))
-	var texts, customers atomic.Int64
+	var texts, customers, baskets atomic.Int64
+	others := make([]sale.Product, 8)
+	for i := range others {
+		others[i] = c.product(100_000, limited(int64(most)))
+		c.hold("first", line(others[i], 1))
+	}
+	c.refused(sale.CodeSaleNotStarted, wish("first", line(early, 1)))
+	// basket asks for some product beside one that cannot be had.
+	basket := func(key func() string, lacking sale.Product) func(int) error {
+		return func(int) error {
+			n := baskets.Add(1)
+			other := others[n%int64(len(others))]
+			_, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), keyedWish(
+				key(), fmt.Sprint("customer ", n), line(other, 1), line(lacking, 2)))
+			return err
+		}
+	}
 	tests := map[string]struct {
 		ask  func(int) error
 		want sale.Code
@@ -453,6 +470,8 @@ func TestABatchCostsTheSameStatementsHoweverManyAreInIt(t *testing.T) {
 			return err
 		}, ""},
 		"refusals by a limit": {c.holder(full), sale.CodeLimitReached},
+		"refusals of baskets": {basket(func() string { return fmt.Sprint("basket ", texts.Add(1)) }, soldOut), sale.CodeAllHeld},
+		"baskets too early":   {basket(func() string { return "" }, early), sale.CodeSaleNotStarted},
 		"replays":             {c.replayer(most, ordered, func(int) string { return sale.NewHoldID(ordered.ID).String() }), ""},
 		"replays of texts":    {c.replayer(most, ordered, func(i int) string { return fmt.Sprint("key ", i) }), ""},
 	}

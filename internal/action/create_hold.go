@@ -23,11 +23,13 @@ var errRefused = errors.New("the reservation was refused")
 type CreateHold struct {
 	*desk
 	lanes *lane.Lanes[sale.ProductID, *wish]
+	looks *lane.Lanes[struct{}, *glance]
 }
 
 func newCreateHold(d *desk) *CreateHold {
 	a := &CreateHold{desk: d}
 	a.lanes = lane.NewLanes(a.serveBatch, d.Meter.Lane(LaneHolds), d.patience(forBatch))
+	a.looks = lane.NewLanes(a.serveLooks, d.Meter.Lane(LaneLooks), d.patience(forBatch))
 	return a
 }
 
@@ -39,7 +41,7 @@ type wish struct {
 	byID  bool      // the key is the hold's id
 	hold  sale.Hold // what became of it
 
-	replayed *HoldView // what an earlier request with the key had made, where a batch saw it
+	replayed *HoldView // what an earlier request with the key had made, where a look saw it
 }
 
 // terms are the rules that each product of a wish is held on.
@@ -97,8 +99,6 @@ func (a *CreateHold) make(ctx context.Context, w *wish) (Result[HoldView], error
 		return a.replay(ctx, w)
 	case err != nil:
 		return Result[HoldView]{}, err
-	case w.replayed != nil:
-		return w.again(*w.replayed)
 	}
 	return Result[HoldView]{Value: HoldView{Hold: w.hold, Status: sale.HoldActive}}, nil
 }
@@ -126,6 +126,9 @@ func (a *CreateHold) strange(ctx context.Context, w *wish) (Result[HoldView], er
 
 // replay answers a key that had its effect.
 func (a *CreateHold) replay(ctx context.Context, w *wish) (Result[HoldView], error) {
+	if w.replayed != nil {
+		return w.again(*w.replayed)
+	}
 	id := w.id
 	if !w.byID {
 		target, err := w.claim.recall(ctx, a.DB, a.q)
@@ -172,7 +175,7 @@ func (a *CreateHold) reserve(ctx context.Context, w *wish) error {
 		return err
 	}
 	if !enough {
-		s, err := a.look(ctx, w)
+		s, err := a.see(ctx, w)
 		if err != nil {
 			return err
 		}
@@ -182,7 +185,7 @@ func (a *CreateHold) reserve(ctx context.Context, w *wish) error {
 		case errors.Is(err, errOverdue):
 			t = nil // what is overdue is given back in turn, before the first try
 		default:
-			return a.refuse(ctx, w, err)
+			return err
 		}
 	}
 	left, err := a.reserveInTurn(ctx, w, t)
@@ -212,45 +215,12 @@ func (a *CreateHold) reserveInTurn(ctx context.Context, w *wish, t terms) ([]sal
 	}
 }
 
-// refuse ends a wish that cannot be met, unless its key had its effect before: a
-// replay is never refused.
-func (a *CreateHold) refuse(ctx context.Context, w *wish, refusal error) error {
-	if w.Key == "" {
-		return refusal
-	}
-	had, err := a.hadEffect(ctx, w)
-	switch {
-	case err != nil:
-		return err
-	case had:
-		return errTaken
-	default:
-		return refusal
-	}
-}
-
-// hadEffect says whether an earlier request with this key made its hold.
-func (a *CreateHold) hadEffect(ctx context.Context, w *wish) (bool, error) {
-	if w.byID {
-		_, err := a.hold(ctx, w.id)
-		if errors.Is(err, &sale.Error{Code: sale.CodeHoldNotFound}) {
-			return false, nil
-		}
-		return err == nil, err
-	}
-	var there usedKeys
-	err := a.DB.Read(ctx, func(ctx context.Context, q store.DBTX) (err error) {
-		there, err = a.keysThere(ctx, q, [][]byte{w.claim.id[:]})
-		return err
-	})
-	return len(there) > 0, err
-}
-
 // cached gives the terms as the cache knows them, and whether by these there is
-// enough of everything. A product that is not there has no terms.
+// enough of everything and each sale is on: this process's clock only spares those outside of
+// it a write, and refuses nobody. A product that is not there has no terms.
 func (a *CreateHold) cached(ctx context.Context, w *wish) (terms, bool, error) {
 	t := make(terms, len(w.Lines))
-	enough := true
+	enough, now := true, time.Now()
 	for _, line := range w.Lines {
 		if budget.Spent(ctx) {
 			return nil, false, contended()
@@ -265,7 +235,7 @@ func (a *CreateHold) cached(ctx context.Context, w *wish) (terms, bool, error) {
 			return nil, false, err
 		}
 		t[line.ProductID] = product
-		enough = enough && product.AvailableStock >= line.Quantity
+		enough = enough && product.AvailableStock >= line.Quantity && product.WindowRefusal(now) == ""
 	}
 	// Terms that forbid the wish may be old: only a look refuses.
 	return t, enough && t.check(w) == nil, nil

@@ -3,7 +3,6 @@ package action
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/flashsale-api/flashsale/gen/store"
@@ -45,50 +44,11 @@ func seenOf(row store.LookAtProductsRow) seen {
 	return s
 }
 
-// look reads everything that decides about a wish, without any lock.
-func (a *CreateHold) look(ctx context.Context, w *wish) (sight, error) {
-	s := make(sight, len(w.Lines))
-	err := a.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {
-		rows, err := a.q.LookAtProducts(ctx, q, ascending(w.Lines))
-		if err != nil {
-			return fmt.Errorf("looking at products: %w", err)
-		}
-		for _, row := range rows {
-			product := seenOf(row)
-			if product.PerCustomerLimit != nil {
-				counts, err := a.countUnits(ctx, q, product.ID, []string{w.CustomerID})
-				if err != nil {
-					return err
-				}
-				product.counted = counts[w.CustomerID]
-			}
-			s[product.ID] = product
-		}
-		return nil
-	})
-	return s, err
-}
-
-// countUnits counts what customers have of a product.
-func (a *CreateHold) countUnits(
-	ctx context.Context, q store.DBTX, id sale.ProductID, customers []string,
-) (map[string]count, error) {
-	rows, err := a.q.CustomersUnits(ctx, q, store.CustomersUnitsParams{ProductID: id, Customers: customers})
-	if err != nil {
-		return nil, fmt.Errorf("counting customers' units of %s: %w", id, err)
-	}
-	counts := make(map[string]count, len(rows))
-	for _, row := range rows {
-		counts[row.CustomerID] = count{units: row.Units, overdue: row.Overdue}
-	}
-	return counts, nil
-}
-
 // lookAgain looks, and where units are overdue gives them back, so that nobody is
 // refused because a sweep is late. Units that cannot be given back, since somebody
 // is just ordering or paying for them, are not waited for.
 func (a *CreateHold) lookAgain(ctx context.Context, w *wish) (terms, error) {
-	s, err := a.look(ctx, w)
+	s, err := a.see(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +64,7 @@ func (a *CreateHold) lookAgain(ctx context.Context, w *wish) (terms, error) {
 		}
 	}
 	if err != nil {
-		return nil, a.refuse(ctx, w, err)
+		return nil, err
 	}
 	return s.terms(), nil
 }

@@ -1,6 +1,8 @@
 package action_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -262,4 +264,63 @@ func TestStockThatTheCacheDoesNotKnowIsSold(t *testing.T) {
 		require.NoError(t, err)
 		s.hold("ann", line(p, 1))
 	}, withFrozenCache)
+}
+
+// Wishes for several products share a look with whoever else looks, whatever the products are.
+func TestBasketsThatShareALookAreEachAnsweredForThemselves(t *testing.T) {
+	c := openCounted(t, withEternalCache)
+	plenty, few, gone := c.product(100), c.product(3), c.product(0)
+	one, early := c.product(100, limited(1)), c.product(100, withWindow(at(farAhead), nil))
+	c.hold("ann", line(one, 1))
+	basket := []sale.LineRequest{line(plenty, 1), line(few, 1)}
+	made := []action.CreateHoldInput{
+		keyedWish("one", "ann", basket...),
+		keyedWish("two", "ann", basket...),
+		keyedWish(sale.NewHoldID(sale.Home(basket)).String(), "bob", basket...),
+	}
+	var replays []action.Result[action.HoldView]
+	for i, in := range made {
+		result, err := c.CreateHold.Do(c.ctx(), in)
+		require.NoError(t, err)
+		c.succeed(c.order(result.Value), fmt.Sprint("payment ", i))
+		result.Value.Status, result.Value.Ordered, result.Replayed = sale.HoldOrdered, true, true
+		replays = append(replays, result)
+	}
+	tests := []struct {
+		wish   action.CreateHoldInput
+		replay action.Result[action.HoldView]
+		code   sale.Code
+		lines  []sale.Refusal
+	}{
+		{wish: made[0], replay: replays[0]},
+		{wish: keyedWish("two", "ann", line(plenty, 2), line(few, 1)), code: sale.CodeKeyReused},
+		{wish: made[2], replay: replays[2]},
+		{wish: wish("ann", line(plenty, 1), line(gone, 3)), code: sale.CodeSoldOut, lines: []sale.Refusal{
+			{Code: sale.CodeSoldOut, ProductID: gone.ID, Requested: 3},
+		}},
+		{wish: wish("bob", line(one, 1), line(gone, 1)), code: sale.CodeSoldOut, lines: []sale.Refusal{
+			{Code: sale.CodeSoldOut, ProductID: gone.ID, Requested: 1},
+		}},
+		{wish: wish("ann", line(one, 1), line(gone, 1)), code: sale.CodeLimitReached, lines: []sale.Refusal{
+			{Code: sale.CodeLimitReached, ProductID: one.ID, Limit: 1, Current: 1},
+		}},
+		{wish: wish("ann", line(gone, 1), line(early, 1)), code: sale.CodeSaleNotStarted, lines: []sale.Refusal{
+			{Code: sale.CodeSaleNotStarted, ProductID: early.ID, SaleStartsAt: early.SaleStartsAt},
+		}},
+		{wish: wish("eve", line(gone, 2), line(few, 1)), code: sale.CodeSoldOut, lines: []sale.Refusal{
+			{Code: sale.CodeSoldOut, ProductID: gone.ID, Requested: 2},
+			{Code: sale.CodeSoldOut, ProductID: few.ID, Requested: 1},
+		}},
+	}
+	begun := c.queue.batches()
+	c.rushOn("products", len(tests), func(i int) error {
+		test := tests[i]
+		result, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), test.wish)
+		assert.Equal(t, test.replay, result)
+		if test.code != "" {
+			assert.Equal(t, test.lines, requireCode(t, err, test.code).Lines)
+		}
+		return err
+	})
+	assert.Equal(t, 2, c.queue.batches()-begun, "looks")
 }

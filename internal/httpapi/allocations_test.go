@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
 // How much a request allocates depends on no machine's mood: each bound is a little
@@ -73,9 +76,11 @@ func TestARefusalAtTheFullDoorAllocatesLittle(t *testing.T) {
 
 func TestARefusalOnTheWireAllocatesLittle(t *testing.T) {
 	w := wireUp(t)
-	w.fill()
+	stuck := sale.NewProductID()
+	w.crowd(stuck, maxPlaces/2)
 	c := w.dial(t)
-	ask := []byte(plainHold("")) // so that an id is made, of one length
+	// Without an id, so that one is made, of one length.
+	ask := fmt.Appendf(nil, "%sHost: shop\r\nContent-Length: %d\r\n\r\n%s", holdRequestLine, len(holdWith(stuck)), holdWith(stuck))
 	c.send(t, string(ask))
 	first := c.answer(t)
 	require.Equal(t, http.StatusServiceUnavailable, first.Code)

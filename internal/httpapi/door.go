@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
 
@@ -12,48 +11,9 @@ import (
 )
 
 const (
-	// maxHoldsInside bounds the requests for holds that are served at once: as many as
-	// the engine serves in a tenth of a second or so. More would not be served sooner,
-	// and each that waits or is read in vain takes processor time from those that are.
-	maxHoldsInside = 1024
-
 	holdsPath      = "/api/holds"
 	holdsOperation = "createHold"
 )
-
-// places are where requests for holds are served, a bounded number. A request takes its
-// place when all of it has come and is found right: one whose body comes slowly, or not at
-// all, keeps nobody else out.
-type places struct{ taken atomic.Int64 }
-
-// full says that nobody else is let in.
-func (p *places) full() bool { return p.taken.Load() >= maxHoldsInside }
-
-// take is false when there is no place.
-func (p *places) take() bool {
-	if p.taken.Add(1) <= maxHoldsInside {
-		return true
-	}
-	p.leave()
-	return false
-}
-
-func (p *places) leave() { p.taken.Add(-1) }
-
-// letIn gives a request for a hold its place. Of those that came in together while the door
-// was not full, some may find it full here.
-func (h *handlers) letIn(places *places) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			if !places.take() {
-				h.Meter.HoldRejected(sale.CodeOverloaded)
-				return overcrowded()
-			}
-			defer places.leave()
-			return next(c)
-		}
-	}
-}
 
 // Door lets a bounded crowd in to the API. Who finds it full is told so before anything
 // of the request is read, at the least cost: with prepared bytes and without a log line,

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -19,9 +18,9 @@ import (
 func crowded(t *testing.T, next http.Handler) (*Door, *recordingMeter) {
 	t.Helper()
 	meter := &recordingMeter{}
-	d, err := newDoor(next, &places{}, Config{Meter: meter, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
+	d, err := newDoor(next, newPlaces(), Config{Meter: meter, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
 	require.NoError(t, err)
-	d.taken.Store(maxHoldsInside)
+	d.fill()
 	return d, meter
 }
 
@@ -86,23 +85,6 @@ func holdRequest(t *testing.T) *http.Request {
 	return request(t, http.MethodPost, holdsPath, holdOf("1"), "Content-Type", jsonType)
 }
 
-func TestDoorIsFullOfThoseWhoAreServedAndOpensWhenTheyLeave(t *testing.T) {
-	door, room := besieged(t)
-	var crowd sync.WaitGroup
-	for range maxHoldsInside {
-		crowd.Go(func() { assert.Equal(t, http.StatusConflict, serve(door, holdRequest(t)).Code) })
-		<-room.come
-	}
-	requireProblem(t, serve(door, holdRequest(t)), http.StatusServiceUnavailable, "overloaded")
-	room.serve <- struct{}{}
-	require.Eventually(t, func() bool { return !door.full() }, time.Minute, time.Millisecond)
-	crowd.Go(func() { assert.Equal(t, http.StatusConflict, serve(door, holdRequest(t)).Code) })
-	<-room.come
-	close(room.serve)
-	crowd.Wait()
-	assert.Zero(t, door.taken.Load())
-}
-
 // slowBody says when it is read, and ends when it is told to.
 type slowBody struct {
 	begun, end chan struct{}
@@ -123,7 +105,7 @@ func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
 	door, room := besieged(t)
 	body := newSlowBody(io.ErrUnexpectedEOF)
 	var crowd sync.WaitGroup
-	for range maxHoldsInside {
+	for range maxPlaces {
 		slow := holdRequest(t)
 		slow.Body = io.NopCloser(body)
 		crowd.Go(func() { assert.Equal(t, http.StatusBadRequest, serve(door, slow).Code) })
@@ -149,8 +131,8 @@ func TestWhoComesInTogetherBeforeADoorThatFillsIsRefusedInside(t *testing.T) {
 	var crowd sync.WaitGroup
 	crowd.Go(func() { assert.Equal(t, http.StatusServiceUnavailable, serve(door, late).Code) })
 	<-body.begun
-	door.taken.Store(maxHoldsInside)
+	door.fill()
 	close(body.end)
 	crowd.Wait()
-	assert.Equal(t, int64(maxHoldsInside), door.taken.Load(), "who was refused has no place")
+	assert.Equal(t, maxPlaces, door.taken, "who was refused has no place")
 }

@@ -22,7 +22,7 @@ import (
 // answer runs one handler behind all middlewares.
 func answer(t *testing.T, h *handlers, r *http.Request, path string, handler echo.HandlerFunc) *httptest.ResponseRecorder {
 	t.Helper()
-	e := h.route(nil, pages{}, &places{})
+	e := h.route(nil, pages{}, newPlaces())
 	e.Any(path, handler)
 	return serve(e, r)
 }

@@ -89,7 +89,7 @@ func anyRequest(t *testing.T, method, target, contentType, key, body string) (*h
 // BenchmarkCreateHoldValidation is what the checks cost a request: parameters,
 // body and binding.
 func BenchmarkCreateHoldValidation(b *testing.B) {
-	e := newHandlers(b, nil).route(nil, pages{}, &places{})
+	e := newHandlers(b, nil).route(nil, pages{}, newPlaces())
 	check := contractOperation(b, "createHold").check
 	next := check(func(c echo.Context) error { return c.Bind(&server.CreateHoldRequest{}) })
 	body := holdOf("2")

@@ -118,7 +118,7 @@ func New(cfg Config) (*Door, error) {
 		return nil, err
 	}
 	h := &handlers{Config: cfg, problems: problemKinds(), encoded: newEncodedProducts()}
-	places := &places{}
+	places := newPlaces()
 	return newDoor(h.route(operations, pages, places), places, cfg, h.problems[sale.CodeOverloaded])
 }
 
@@ -139,13 +139,12 @@ func (h *handlers) route(operations []*operation, pages pages, places *places) *
 	for _, op := range operations {
 		checks[op.id] = []echo.MiddlewareFunc{op.check}
 	}
-	checks[holdsOperation] = append(checks[holdsOperation], h.letIn(places))
 	router := chainRouter{e}
-	served := encodedHolds{h}
+	served := admitted{h, places, h.Meter}
 	if h.Operations != nil {
-		served = encodedHolds{h.Operations}
+		served.StrictServerInterface = h.Operations
 	}
-	strict := server.NewStrictHandler(served, []server.StrictMiddlewareFunc{refuseNil})
+	strict := server.NewStrictHandler(encodedHolds{served}, []server.StrictMiddlewareFunc{refuseNil})
 	server.RegisterHandlersWithOptions(router, strict, server.RegisterHandlersOptions{OperationMiddlewares: checks})
 	pages.register(router)
 	return e

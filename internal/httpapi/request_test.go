@@ -259,7 +259,7 @@ func contractOperation(tb testing.TB, id string) *operation {
 // generated code does.
 func bind(t *testing.T, operationID, method, target, route, body string, into any) *httptest.ResponseRecorder {
 	t.Helper()
-	e := newHandlers(t, io.Discard).route(nil, pages{}, &places{})
+	e := newHandlers(t, io.Discard).route(nil, pages{}, newPlaces())
 	e.Add(method, route, func(c echo.Context) error {
 		if err := c.Bind(into); err != nil {
 			return err

@@ -68,7 +68,7 @@ func (w *wire) Read(p []byte) (int, error) {
 			return n, err //nolint:wrapcheck // net/http looks at it
 		}
 		head, whole := w.follow(p[:n])
-		if !whole || !w.opened || !w.door.full() || w.door.draining() {
+		if !whole || !w.opened || !w.door.refuses(head.body) || w.door.draining() {
 			w.opened = true
 			return n, nil
 		}
@@ -97,6 +97,9 @@ func (w *wire) follow(came []byte) (head requestHead, whole bool) {
 	w.lost = size == 0 || w.left < 0
 	whole = w.left == 0 && !w.lost && !w.begun && !head.particular && bytes.HasPrefix(came, []byte(holdRequestLine))
 	w.begun = false
+	if whole {
+		head.body = came[size:]
+	}
 	return head, whole
 }
 
@@ -150,6 +153,7 @@ func wireHead() []byte {
 // requestHead is what matters of a request's head.
 type requestHead struct {
 	length     int64  // of the body
+	body       []byte // where all of it is there
 	requestID  []byte // nil: none was given
 	particular bool   // about the connection or the way of its answer
 }

@@ -45,7 +45,7 @@ func newWired(tb testing.TB) *wired {
 		rw.Header().Set("X-Request-Id", r.Header.Get("X-Request-Id"))
 		_, _ = rw.Write(body)
 	})
-	door, err := newDoor(echoing, &places{}, Config{Meter: countingMeter{}, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
+	door, err := newDoor(echoing, newPlaces(), Config{Meter: countingMeter{}, Draining: func() bool { return false }}, problemKinds()[sale.CodeOverloaded])
 	require.NoError(tb, err)
 	w.Door = door
 	return w
@@ -101,9 +101,6 @@ type countingMeter struct{}
 func (countingMeter) RequestServed(string, string, int, time.Duration) {}
 func (countingMeter) RequestRefused(string, string, int)               {}
 func (countingMeter) HoldRejected(sale.Code)                           {}
-
-func (w *wired) fill()  { w.taken.Store(maxHoldsInside) }
-func (w *wired) empty() { w.taken.Store(0) }
 
 // client is a connection that sends bytes as they are.
 type client struct {

@@ -35,7 +35,7 @@ func wallClock() map[string]string {
 	return map[string]string{
 		"cmd/flashsale/demo.go setUp":                        dates,
 		"cmd/flashsale/demo.go printWebhook":                 signs,
-		"internal/action/batch.go guess":                     chooses,
+		"internal/action/batch_holds.go guess":               chooses,
 		"internal/action/create_hold.go cached":              chooses,
 		"internal/action/batch_payments.go payable":          measures, // how long the event has waited here
 		"internal/action/process_payment.go Do":              measures, // how long the event has waited here

@@ -1,0 +1,87 @@
+package action
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/mysql"
+	"github.com/flashsale-api/flashsale/internal/sale"
+)
+
+// UpdateProduct changes a product's name and rules.
+type UpdateProduct struct{ *desk }
+
+// Do returns the product as it is then, also when nothing changes. It returns
+// CodeProductNotFound, or CodeInvalidRequest for a window that ends before it starts.
+func (a *UpdateProduct) Do(ctx context.Context, id sale.ProductID, patch ProductPatch) (sale.Product, error) {
+	if err := a.change(ctx, id, patch); err != nil {
+		return sale.Product{}, err
+	}
+	a.Log.InfoContext(ctx, "product.updated", slog.String("product_id", id.String()))
+	result, err := answer(ctx, false, func(ctx context.Context) (sale.Product, error) { return a.published(ctx, id) })
+	return result.Value, err
+}
+
+func (a *UpdateProduct) change(ctx context.Context, id sale.ProductID, patch ProductPatch) error {
+	leave, err := a.enter(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return a.DB.Tx(ctx, nil, func(ctx context.Context, tx *mysql.Tx) error { return a.update(ctx, tx, id, patch) })
+}
+
+func (a *UpdateProduct) update(ctx context.Context, tx *mysql.Tx, id sale.ProductID, patch ProductPatch) error {
+	row, err := a.q.LockProduct(ctx, tx, id)
+	if err != nil {
+		return notFound(err, sale.CodeProductNotFound, id.String())
+	}
+	old := productOf(row)
+	name, rules := patched(old, patch)
+	if err := checkWindow(rules); err != nil {
+		return err
+	}
+	rulesChanged := !rules.Equal(old.Rules)
+	if !rulesChanged && name == old.Name {
+		return nil
+	}
+	version := old.RulesVersion
+	if rulesChanged {
+		version++
+	}
+	if err := a.q.UpdateProduct(ctx, tx, store.UpdateProductParams{
+		Name: name, PriceAmount: rules.Price.Amount, Currency: rules.Price.Currency,
+		SaleStartsAt: rules.SaleStartsAt, SaleEndsAt: rules.SaleEndsAt, PerCustomerLimit: rules.PerCustomerLimit,
+		HoldTtlSeconds: inSeconds(rules.HoldTTL), PaymentWindowSeconds: inSeconds(rules.PaymentWindow),
+		RulesVersion: version, Now: tx.Now, ID: id,
+	}); err != nil {
+		return fmt.Errorf("updating product %s: %w", id, err)
+	}
+	return nil
+}
+
+func patched(product sale.Product, patch ProductPatch) (string, sale.Rules) {
+	name, rules := product.Name, product.Rules
+	set(&name, patch.Name)
+	set(&rules.Price, patch.Price)
+	set(&rules.HoldTTL, patch.HoldTTL)
+	set(&rules.PaymentWindow, patch.PaymentWindow)
+	if patch.SaleStartsAt.Given {
+		rules.SaleStartsAt = inMicroseconds(patch.SaleStartsAt.Value)
+	}
+	if patch.SaleEndsAt.Given {
+		rules.SaleEndsAt = inMicroseconds(patch.SaleEndsAt.Value)
+	}
+	if patch.PerCustomerLimit.Given {
+		rules.PerCustomerLimit = patch.PerCustomerLimit.Value
+	}
+	return name, rules
+}
+
+func set[T any](member, value *T) {
+	if value != nil {
+		*member = *value
+	}
+}

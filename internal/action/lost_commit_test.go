@@ -1,7 +1,6 @@
 package action_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/testenv"
 )
@@ -134,20 +134,42 @@ func TestHoldWhoseCommitNeverArrivedDoesNotShowInReads(t *testing.T) {
 	}
 }
 
-// breaking is a cache that stands for any fault after a commit.
-type breaking struct{ frozenCache }
-
-func (*breaking) Put(context.Context, ...sale.Product) { panic("after the commit") }
-
+// Whatever fault of ours there is after a commit, nobody is told that nothing was done.
 func TestBatchThatBreaksOffAfterItsCommitHasAnUnknownOutcome(t *testing.T) {
-	s := setup(t)
+	t.Parallel()
+	dsn := testenv.Database(t)
+	s := openShop(t, dsn)
 	p := s.product(10)
-	s.kit.Coalesce = true
-	s.kit.Cache = &breaking{frozenCache{products: map[sale.ProductID]sale.Product{}}}
-	_, err := s.branch().CreateHold.Do(s.ctx(), wish("ann", line(p, 1)))
-	requireCode(t, err, sale.CodeOutcomeUnknown)
-	require.ErrorContains(t, err, "after the commit", "logs show the cause")
-	s.requireUnits(p, 9, 1, 0, 0)
+	hold, order := s.hold("ann", line(p, 1)), s.ordered("bob", line(p, 1))
+	db, err := mysql.Open(mysql.Config{
+		DSN: dsn, Connections: 8, Timeout: testenv.Timeout, Log: s.kit.Log,
+		Committed: func(time.Duration) { panic("after the commit") },
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	s.kit.DB, s.kit.Coalesce = db, true
+	breaking := s.branch()
+	for name, do := range map[string]func() error{
+		"hold": func() error {
+			_, err := breaking.CreateHold.Do(s.ctx(), wish("eve", line(p, 1)))
+			return err
+		},
+		"order": func() error {
+			_, err := breaking.CreateOrder.Do(s.ctx(), action.CreateOrderInput{HoldID: hold.ID})
+			return err
+		},
+		"payment": func() error {
+			_, err := breaking.ProcessPayment.Do(s.ctx(), said(sale.PaymentSucceeded, order, "event", "payment"))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := do()
+			requireCode(t, err, sale.CodeOutcomeUnknown)
+			require.ErrorContains(t, err, "after the commit", "logs show the cause")
+		})
+	}
+	s.requireUnits(p, 7, 1, 1, 1)
 }
 
 func TestUpdateWhoseCommitWasNotAnsweredHasAnUnknownOutcome(t *testing.T) {

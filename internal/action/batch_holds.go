@@ -186,20 +186,20 @@ func (b *batch) release(ctx context.Context, v *view) (bool, error) {
 			customers = append(customers, ticket.Job.CustomerID)
 		}
 	}
-	helped := false
+	helped, seen := false, v.products[b.id].StockVersion
 	if lacking {
 		done, err := b.releaseOverdue(ctx, b.id, unitsOf(b.waiting))
 		if err != nil {
 			return false, err
 		}
-		helped = done.helped()
+		helped = done.helped(seen)
 	}
 	if len(customers) > 0 {
 		done, err := b.releaseCustomers(ctx, b.id, distinct(customers))
 		if err != nil {
 			return false, err
 		}
-		helped = helped || done.helped()
+		helped = helped || done.helped(seen)
 	}
 	return helped, nil
 }

@@ -254,10 +254,7 @@ func TestARecordOfAttemptsAndARedeliveryDoNotWaitForEachOther(t *testing.T) {
 	redelivery := s.locked("SELECT 1 FROM webhook_endpoints WHERE id = ? FOR UPDATE", endpoint.ID)
 	ended := make(chan error, 1)
 	go func() { ended <- s.RecordAttempts.Do(s.ctx(), endpoint.ID, attempts) }()
-	comes(t, "the record waits", func() bool {
-		return s.count(`SELECT COUNT(*) FROM performance_schema.data_locks
-			WHERE object_schema = DATABASE() AND object_name = 'webhook_endpoints' AND lock_status = 'WAITING'`) > 0
-	})
+	s.awaitWaiting("webhook_endpoints", 1)
 	_, err := redelivery.ExecContext(t.Context(), "SELECT 1 FROM deliveries FORCE INDEX (PRIMARY) WHERE endpoint_id = ? FOR UPDATE NOWAIT", endpoint.ID)
 	require.NoError(t, err)
 	require.NoError(t, redelivery.Commit())

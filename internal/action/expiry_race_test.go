@@ -2,6 +2,7 @@ package action_test
 
 import (
 	"database/sql"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,15 @@ func (s *shop) locked(query string, args ...any) *sql.Tx {
 func (s *shop) lockedLines(id sale.HoldID) *sql.Tx {
 	s.t.Helper()
 	return s.locked("SELECT 1 FROM hold_lines WHERE id = ? FOR UPDATE", id)
+}
+
+// awaitWaiting waits until so many transactions wait for rows of a table.
+func (s *shop) awaitWaiting(table string, n int64) {
+	s.t.Helper()
+	comes(s.t, "others wait for "+table, func() bool {
+		return s.count(`SELECT COUNT(*) FROM performance_schema.data_locks
+			WHERE object_schema = DATABASE() AND object_name = ? AND lock_status = 'WAITING'`, table) >= n
+	})
 }
 
 // revivals are what keeps units whose lines are due already, since it came in time.
@@ -137,4 +147,69 @@ func TestLockedOverdueLineCostsOnlyThoseWhoNeedItsUnits(t *testing.T) {
 		s.hold("dan", line(p, 1))
 		s.requireUnits(p, 1, 2, 0, 0)
 	})
+}
+
+// Whoever gives back what a look saw overdue: who asked for it is not refused for what it saw.
+func TestOverdueUnitsThatSomebodyElseGivesBackFirstRefuseNobody(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		p, branch := s.product(2, limited(1)), s.branch()
+		s.pass(s.hold("ann", line(p, 1)).ID)
+		// Of this one's release the other process does not hear: it believes that all are held, and looks.
+		other := s.hold("bob", line(p, 1))
+		_, err := branch.ReleaseHold.Do(s.ctx(), action.ReleaseHoldInput{HoldID: other.ID})
+		require.NoError(t, err)
+
+		holder := s.locked("SELECT 1 FROM products WHERE id = ? FOR UPDATE", p.ID)
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, err := branch.ReleaseExpired.Do(s.ctx())
+			assert.NoError(t, err)
+		})
+		s.awaitWaiting("products", 1)
+		both.Go(func() {
+			_, err := s.CreateHold.Do(s.ctx(), wish("ann", line(p, 1)))
+			assert.NoError(t, err)
+		})
+		s.awaitWaiting("products", 2)
+		require.NoError(t, holder.Rollback())
+		both.Wait()
+		s.requireUnits(p, 1, 1, 0, 0)
+	})
+}
+
+// Fewer units came back than a batch waits for: these are held all the same.
+func TestOverdueUnitsThatSomebodyElseGivesBackFirstAreHeldByABatch(t *testing.T) {
+	s := setupMerging(t)
+	p := s.product(1)
+	first := keyedWish("first", "ann", line(p, 1))
+	made, err := s.CreateHold.Do(s.ctx(), first)
+	require.NoError(t, err)
+	s.pass(made.Value.ID)
+
+	begun := s.queue.batches()
+	s.gate.open.Lock()
+	var all sync.WaitGroup
+	all.Go(func() {
+		_, err := s.CreateHold.Do(s.ctx(), first) // a replay, which needs no lock
+		assert.NoError(t, err)
+	})
+	s.queue.await(t, func() bool { return s.queue.begun > begun })
+	outcomes := newTally(t)
+	for _, customer := range []string{"bob", "cid"} {
+		all.Go(func() {
+			_, err := s.CreateHold.Do(s.ctx(), wish(customer, line(p, 1)))
+			outcomes.add(err)
+		})
+	}
+	s.queue.await(t, func() bool { return s.queue.waiting == 2 })
+	holder := s.locked("SELECT 1 FROM products WHERE id = ? FOR UPDATE", p.ID)
+	all.Go(func() { s.sweep() })
+	s.awaitWaiting("products", 1)
+	s.gate.open.Unlock()
+	s.awaitWaiting("products", 2)
+	require.NoError(t, holder.Rollback())
+	all.Wait()
+	assert.Equal(t, map[sale.Code]int{"": 1, sale.CodeAllHeld: 1}, outcomes.codes)
+	s.requireUnits(p, 0, 1, 0, 0)
 }

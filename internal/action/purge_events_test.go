@@ -111,10 +111,7 @@ func TestAnEventIsPurgedOrSentAgainNeverBoth(t *testing.T) {
 				_, err := s.Redeliver.Do(s.ctx(), in)
 				ended <- err
 			}()
-			comes(t, "the redelivery waits", func() bool {
-				return s.count(`SELECT COUNT(*) FROM performance_schema.data_locks
-					WHERE object_schema = DATABASE() AND object_name = 'outbox' AND lock_status = 'WAITING'`) > 0
-			})
+			s.awaitWaiting("outbox", 1)
 			_, err := purge.ExecContext(t.Context(), "DELETE FROM outbox WHERE id = ?", event)
 			require.NoError(t, err)
 			require.NoError(t, purge.Commit())

@@ -80,14 +80,14 @@ func (a *CreateHold) releaseFor(ctx context.Context, w *wish, s sight) (bool, er
 			if err != nil {
 				return false, err
 			}
-			helped = helped || done.helped()
+			helped = helped || done.helped(product.StockVersion)
 		}
 		if product.mayPassLimit(quantity) {
 			done, err := a.releaseCustomers(ctx, id, []string{w.CustomerID})
 			if err != nil {
 				return false, err
 			}
-			helped = helped || done.helped()
+			helped = helped || done.helped(product.StockVersion)
 		}
 	}
 	return helped, nil

@@ -198,12 +198,14 @@ type sweep struct {
 	holds   int64
 	orders  int64
 	units   int64
-	full    bool // there may be more
-	enough  bool // there was no need
+	full    bool  // there may be more
+	enough  bool  // there was no need
+	found   int64 // the version of the product's stock before
 }
 
-// helped says whether another look may now show more on sale than before.
-func (s sweep) helped() bool { return s.enough || s.holds+s.orders > 0 }
+// helped says whether another look may now show more than one that saw this version of the
+// stock: somebody else may have given back in between.
+func (s sweep) helped(seen int64) bool { return s.enough || s.holds+s.orders > 0 || s.found != seen }
 
 // releaseOverdue gives back up to releaseBatch overdue lines of a product, in a
 // transaction of its own, unless wanted units (0: as many as there are) are on sale
@@ -245,6 +247,7 @@ func (d *desk) release(
 			return notFound(err, sale.CodeProductNotFound, id.String())
 		}
 		done, err = work(ctx, tx, row.AvailableStock)
+		done.found = row.StockVersion
 		return err
 	})
 	if errors.Is(err, &sale.Error{Code: sale.CodeOutcomeUnknown}) {

@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,6 +16,7 @@ import (
 type view struct {
 	products sight
 	counts   map[sale.ProductID]map[string]count // of customers, where a product has a limit
+	partial  bool                                // products that have a limit were left out of the counts
 	keys     usedKeys
 	holds    map[sale.HoldID]HoldView
 
@@ -34,6 +36,14 @@ type glance struct {
 	sight sight
 }
 
+// sharedCounts is for how many products a look that is shared counts customers' units, with a
+// statement for each. Baskets in which there are others look alone: whatever many want, their
+// neighbours are not to wait for it.
+const sharedCounts = 8
+
+// errAlone says that a shared look does not say everything about a wish.
+var errAlone = errors.New("the wish has to look alone")
+
 // see looks for one wish. It returns errTaken and CodeKeyReused as view.replay does. Where
 // wishes are merged, those of whatever products share a look, so that a crowd whose baskets
 // have nothing in common but one product that is gone costs a constant few statements.
@@ -41,8 +51,15 @@ func (a *CreateHold) see(ctx context.Context, w *wish) (sight, error) {
 	if a.Coalesce {
 		g := &glance{wish: w}
 		err := a.looks.Do(ctx, struct{}{}, g)
-		return g.sight, overloaded(err)
+		if !errors.Is(err, errAlone) {
+			return g.sight, overloaded(err)
+		}
 	}
+	return a.seeAlone(ctx, w)
+}
+
+// seeAlone is see with a look of the wish's own.
+func (a *CreateHold) seeAlone(ctx context.Context, w *wish) (sight, error) {
 	v, err := a.look(ctx, []*wish{w})
 	if err != nil {
 		return nil, err
@@ -63,13 +80,17 @@ func (a *CreateHold) serveLooks(ctx context.Context, _ struct{}, glances []*lane
 	}
 	for _, ticket := range glances {
 		w := ticket.Job.wish
+		if !v.counted(w) {
+			ticket.Done(errAlone)
+			continue
+		}
 		ticket.Job.sight = v.of(w)
 		ticket.Done(v.replay(w))
 	}
 }
 
 // look reads everything that decides about wishes, without any lock: one statement each for
-// the products, the customers of each that has a limit, the two kinds of keys, and what they
+// the products, the customers of those that have a limit, the two kinds of keys, and what they
 // made; one more where others' holds lie between keys that are hold ids. The keys come last: a
 // key that took the units which are missing is there by then.
 func (a *CreateHold) look(ctx context.Context, wishes []*wish) (*view, error) {
@@ -79,23 +100,42 @@ func (a *CreateHold) look(ctx context.Context, wishes []*wish) (*view, error) {
 		if err != nil {
 			return fmt.Errorf("looking at products: %w", err)
 		}
-		v.products, v.counts = make(sight, len(rows)), nil
+		v.products = make(sight, len(rows))
 		for _, row := range rows {
-			product := seenOf(row)
-			v.products[product.ID] = product
-			if product.PerCustomerLimit == nil {
-				continue
-			}
-			if v.counts == nil {
-				v.counts = map[sale.ProductID]map[string]count{}
-			}
-			if v.counts[product.ID], err = a.countUnits(ctx, q, product.ID, customersOf(wishes, product.ID)); err != nil {
-				return err
-			}
+			v.products[row.Product.ID] = seenOf(row)
+		}
+		if err := a.countAll(ctx, q, v, wishes); err != nil {
+			return err
 		}
 		return a.findReplays(ctx, q, v, wishes)
 	})
 	return v, err
+}
+
+// countAll counts customers' units of the products that have a limit. Of wishes that share a
+// look it counts those that most of them are for.
+func (a *CreateHold) countAll(ctx context.Context, q store.DBTX, v *view, wishes []*wish) error {
+	customers := map[sale.ProductID][]string{}
+	var limited []sale.ProductID
+	for id, product := range v.products {
+		if product.PerCustomerLimit != nil {
+			customers[id] = customersOf(wishes, id)
+			limited = append(limited, id)
+		}
+	}
+	if len(wishes) > 1 && len(limited) > sharedCounts {
+		slices.SortFunc(limited, func(x, y sale.ProductID) int { return len(customers[y]) - len(customers[x]) })
+		limited, v.partial = limited[:sharedCounts], true
+	}
+	v.counts = make(map[sale.ProductID]map[string]count, len(limited))
+	for _, id := range limited {
+		counts, err := a.countUnits(ctx, q, id, customers[id])
+		if err != nil {
+			return err
+		}
+		v.counts[id] = counts
+	}
+	return nil
 }
 
 // productsWished are the products of wishes, each once.
@@ -211,6 +251,20 @@ func (a *CreateHold) holdsAmong(ctx context.Context, q store.DBTX, ids []sale.Ho
 		there[i] = row.ID
 	}
 	return there, nil
+}
+
+// counted says whether the customer's units were counted of each product of a wish that has
+// a limit.
+func (v *view) counted(w *wish) bool {
+	if !v.partial {
+		return true
+	}
+	for _, line := range w.Lines {
+		if v.products[line.ProductID].PerCustomerLimit != nil && v.counts[line.ProductID] == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // of is what a look says to one wish: its own products, as they look to its customer.

@@ -44,11 +44,11 @@ func seenOf(row store.LookAtProductsRow) seen {
 	return s
 }
 
-// lookAgain looks, and where units are overdue gives them back, so that nobody is
-// refused because a sweep is late. Units that cannot be given back, since somebody
+// lookAgain looks alone, since others wait for its places at the gates, and where units are
+// overdue gives them back, so that nobody is refused because a sweep is late. Units that cannot be given back, since somebody
 // is just ordering or paying for them, are not waited for.
 func (a *CreateHold) lookAgain(ctx context.Context, w *wish) (terms, error) {
-	s, err := a.see(ctx, w)
+	s, err := a.seeAlone(ctx, w)
 	if err != nil {
 		return nil, err
 	}

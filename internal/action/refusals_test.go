@@ -324,3 +324,22 @@ func TestBasketsThatShareALookAreEachAnsweredForThemselves(t *testing.T) {
 	})
 	assert.Equal(t, 2, c.queue.batches()-begun, "looks")
 }
+
+// A shared look counts for a few products that have a limit: the others' wishes look alone.
+func TestBasketsOfManyProductsWithALimitAreEachCounted(t *testing.T) {
+	c := openCounted(t, withEternalCache)
+	gone := c.product(0)
+	limits := make([]sale.Product, 20)
+	for i := range limits {
+		limits[i] = c.product(100, limited(1))
+		c.hold("ann", line(limits[i], 1))
+	}
+	outcomes := c.rushOn("products", len(limits), func(i int) error {
+		_, err := c.CreateHold.Do(context.WithoutCancel(c.ctx()), wish("ann", line(gone, 1), line(limits[i], 1)))
+		assert.Equal(t, []sale.Refusal{
+			{Code: sale.CodeLimitReached, ProductID: limits[i].ID, Limit: 1, Current: 1},
+		}, requireCode(t, err, sale.CodeLimitReached).Lines)
+		return err
+	})
+	assert.Equal(t, map[sale.Code]int{sale.CodeLimitReached: len(limits)}, outcomes)
+}

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/rand"
+	"io"
 	"net/http"
 	"sync"
 
@@ -15,8 +17,8 @@ const (
 	holdsOperation = "createHold"
 )
 
-// Door lets a bounded crowd in to the API. Who finds it full is told so before anything
-// of the request is read, at the least cost: with prepared bytes and without a log line,
+// Door lets a bounded crowd in to the API. Who would find no place is told so before anything
+// of the request is checked, at the least cost: with prepared bytes and without a log line,
 // on connections of Listener even before net/http sees it.
 type Door struct {
 	*places
@@ -48,11 +50,32 @@ func overcrowded() *sale.Error {
 
 // ServeHTTP serves the request or refuses it at the door.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost && r.URL.Path == holdsPath && d.full() {
-		d.refuse(w, r)
-		return
+	if r.Method == http.MethodPost && r.URL.Path == holdsPath && d.crowded() {
+		body := ahead(r)
+		if d.refuses(body) {
+			d.refuse(w, r)
+			return
+		}
+		r.Body = again{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
 	}
 	d.next.ServeHTTP(w, r)
+}
+
+// ahead reads a usual body, or what comes of it before it breaks off; nothing of any other. Who
+// waits here for one that comes slowly has no place yet.
+func ahead(r *http.Request) []byte {
+	if r.ContentLength <= 0 || r.ContentLength > usualBody {
+		return nil
+	}
+	body := make([]byte, r.ContentLength)
+	n, _ := io.ReadFull(r.Body, body) // who reads on meets the error, too
+	return body[:n]
+}
+
+// again is a body of which a part was read before.
+type again struct {
+	io.Reader
+	io.Closer
 }
 
 func (d *Door) refuse(w http.ResponseWriter, r *http.Request) {

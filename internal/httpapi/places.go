@@ -15,10 +15,11 @@ import (
 const maxPlaces = 2048
 
 // places are where requests for holds are served, one for each of their lines. A product may
-// have as many as it leaves free: the crowd of one product half of all, those of two a third
-// each. So whoever comes for another product finds room, however long the others wait. A request
-// takes its places when all of it has come and is found right: one whose body comes slowly,
-// or not at all, keeps nobody else out.
+// have as many as are left free: the crowd of one product half of all, those of two a third
+// each once those have left who came before the second. So the crowd of a product whose row
+// somebody else holds leaves room to whoever comes for another one, but not for the others
+// that are in its own baskets. A request takes its places when all of it has come and is found
+// right: one whose body comes slowly, or not at all, keeps nobody else out.
 type places struct {
 	mu    sync.Mutex
 	taken int
@@ -27,14 +28,7 @@ type places struct {
 
 func newPlaces() *places { return &places{by: map[sale.ProductID]int{}} }
 
-// full says that nobody else is let in.
-func (p *places) full() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.taken >= maxPlaces
-}
-
-// refuses says that a request with this body would find no place.
+// refuses says that a request with this body, nil where it is not known, would find no place.
 func (p *places) refuses(body []byte) bool {
 	if !p.crowded() {
 		return false
@@ -55,10 +49,13 @@ func (p *places) crowded() bool {
 // room says whether a product may have one more place. The caller holds the mutex.
 func (p *places) room(id sale.ProductID) bool { return p.by[id] < maxPlaces-p.taken }
 
-// take is false when some product has no room.
+// take is false when some product has no room, or so many places are not free.
 func (p *places) take(products []sale.ProductID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.taken+len(products) > maxPlaces {
+		return false
+	}
 	for _, id := range products {
 		if !p.room(id) {
 			return false
@@ -110,8 +107,8 @@ func (a admitted) CreateHold(ctx context.Context, request server.CreateHoldReque
 }
 
 // firstProduct finds the product of a hold's first line in its body without reading it all: a
-// member's name is never found within a text, where its quotes would be escaped. What is
-// written in an unusual way is not found.
+// member's name is not found in a text, where its quotes would be escaped, and after which no
+// colon comes. What is written in an unusual way is not found at all.
 func firstProduct(body []byte) (sale.ProductID, bool) {
 	_, rest, found := bytes.Cut(body, []byte(`"product_id"`))
 	rest, colon := bytes.CutPrefix(bytes.TrimLeft(rest, jsonSpace), []byte(":"))

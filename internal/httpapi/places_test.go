@@ -3,11 +3,13 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -48,7 +50,7 @@ func TestAProductHasRoomUntilItHasAsManyPlacesAsAreFree(t *testing.T) {
 	assert.Equal(t, maxPlaces/2, taken(sale.NewProductID()))
 	assert.Equal(t, maxPlaces/4, taken(sale.NewProductID()))
 	assert.Equal(t, maxPlaces/8, taken(sale.NewProductID()))
-	assert.False(t, p.full())
+	assert.False(t, p.refuses(nil))
 }
 
 func TestEveryLineTakesAPlaceAndAllAreFreeAgain(t *testing.T) {
@@ -138,6 +140,33 @@ func TestTheWireRefusesTheCrowdOfOneProductAlone(t *testing.T) {
 	assert.Equal(t, int64(2), w.passed.Load())
 }
 
+// Requests that the wire does not answer meet the door, which reads their bodies ahead.
+func TestTheDoorRefusesTheCrowdOfOneProductAlone(t *testing.T) {
+	w := wireUp(t)
+	stuck, idle := sale.NewProductID(), sale.NewProductID()
+	w.crowd(stuck, maxPlaces/2)
+	ask := func(c *client, body string) *httptest.ResponseRecorder {
+		c.send(t, holdRequestLine+"Host: shop\r\nConnection: keep-alive\r\nContent-Length: "+fmt.Sprint(len(body))+"\r\n\r\n")
+		w.settle(t)
+		c.send(t, body)
+		return c.answer(t)
+	}
+	c := w.dial(t)
+	requireProblem(t, ask(c, holdWith(stuck)), http.StatusServiceUnavailable, "overloaded")
+	answer := ask(c, holdWith(idle))
+	assert.Equal(t, http.StatusOK, answer.Code)
+	assert.Equal(t, holdWith(idle), answer.Body.String(), "what was read ahead is read again")
+	assert.Equal(t, int64(2), w.passed.Load())
+}
+
+func TestABodyThatBreaksOffAtTheDoorIsTheClientsFault(t *testing.T) {
+	door, _ := besieged(t)
+	door.crowd(sale.NewProductID(), maxPlaces/2)
+	half := holdRequest(t)
+	half.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"customer_id"`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	requireProblem(t, serve(door, half), http.StatusBadRequest, "malformed_request")
+}
+
 // What is found in a body is what its reader finds there, whatever its texts look like.
 func TestTheFirstProductOfABodyIsItsFirstLines(t *testing.T) {
 	type line struct {
@@ -156,7 +185,7 @@ func TestTheFirstProductOfABodyIsItsFirstLines(t *testing.T) {
 		require.True(rt, ok)
 		require.Equal(rt, first, found)
 	})
-	for _, body := range []string{"", "{}", `{"product_id"`, `{"product_id":7}`, `{"product_id":"x"}`, `{"product_id":"` + aProduct} {
+	for _, body := range []string{"", "{}", `{"customer_id":"product_id","lines":[{"product_id":"` + aProduct + `"}]}`, `{"product_id"`, `{"product_id":7}`, `{"product_id":"x"}`, `{"product_id":"` + aProduct} {
 		_, ok := firstProduct([]byte(body))
 		assert.False(t, ok, body)
 	}

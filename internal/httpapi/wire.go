@@ -11,7 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// A full door refuses most of what comes, so a refusal must cost next to nothing: by way
+// In a crowd most of what comes finds no place, so a refusal must cost next to nothing: by way
 // of net/http it costs a third of what a hold costs. Here requests for holds are refused
 // on the wire, before net/http sees them. What cannot be refused there for sure passes,
 // and meets the door.
@@ -24,7 +24,7 @@ const (
 )
 
 // Listener gives a listener whose connections refuse requests for holds by themselves
-// while the door is full. Idle is how long a client may take to send another.
+// that would find no place. Idle is how long a client may take to send another.
 func (d *Door) Listener(ln net.Listener, idle time.Duration) net.Listener {
 	return &wireListener{Listener: ln, door: d, idle: idle}
 }

@@ -40,28 +40,53 @@ type retrier struct {
 	budget *budget
 }
 
-// Do is http.Client's. The last try's answer or error is the caller's; a pause that the
-// request's context would not outlive is not begun, nor one when the budget is spent.
+// Do is http.Client's. The last try's answer or error is the caller's, but for one that says
+// that nothing was done after a try that may have done it: then it is that try's. A pause that
+// the request's context would not outlive is not begun, nor one when the budget is spent.
 func (r *retrier) Do(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodPost && req.Header.Get(headerKey) == "" {
 		req.Header.Set(headerKey, keyFor(req))
 	}
 	r.budget.earn()
+	var doubt *outcome
 	for try := 1; ; try++ {
 		resp, body, err := r.send(req)
+		last := &outcome{resp, err}
+		switch {
+		case !nothingDone(resp, body):
+			doubt = last
+		case doubt != nil && !isRead(req):
+			last = doubt
+		}
 		if try == maxTries || !worthAnother(req, resp, body) {
-			return resp, err
+			return last.resp, last.err
 		}
 		pause, asked := pauseBefore(try, resp)
-		if !asked || !r.budget.spend() || !wait(req.Context(), pause) {
-			return resp, because(req.Context(), err)
+		if !asked || !r.another(req.Context(), pause) {
+			return last.resp, because(req.Context(), last.err)
 		}
 		again, rewindErr := rewound(req)
 		if rewindErr != nil {
-			return resp, err
+			return last.resp, last.err
 		}
 		req = again
 	}
+}
+
+// outcome is what one try came to.
+type outcome struct {
+	resp *http.Response
+	err  error
+}
+
+// another waits for the pause and up to a half more, so that a crowd does not come back at
+// once, and says whether there is another try. One that the caller has no time for costs nothing.
+func (r *retrier) another(ctx context.Context, pause time.Duration) bool {
+	pause += rand.N(pause/2 + 1) //nolint:gosec // jitter, not a secret
+	if deadline, bounded := ctx.Deadline(); ctx.Err() != nil || bounded && time.Until(deadline) <= pause {
+		return false
+	}
+	return r.budget.spend() && wait(ctx, pause)
 }
 
 // because adds to a failure that the caller did not wait for another try.
@@ -142,7 +167,7 @@ func (s *stream) Close() error {
 // Without, only what says that nothing was done is tried again: somebody else may have
 // changed the same thing meanwhile.
 func worthAnother(req *http.Request, resp *http.Response, body []byte) bool {
-	repeatable := req.Method == http.MethodGet || req.Method == http.MethodHead || req.Header.Get(headerKey) != ""
+	repeatable := isRead(req) || req.Header.Get(headerKey) != ""
 	if resp == nil {
 		return repeatable
 	}
@@ -150,13 +175,26 @@ func worthAnother(req *http.Request, resp *http.Response, body []byte) bool {
 	case http.StatusBadGateway, http.StatusGatewayTimeout:
 		return repeatable
 	case http.StatusServiceUnavailable:
-		code := codeOf(resp, body)
-		return repeatable || code == client.ProblemCodeUnavailable || code == client.ProblemCodeOverloaded
+		return repeatable || nothingDone(resp, body)
 	case http.StatusConflict:
 		return codeOf(resp, body) == client.ProblemCodeIdempotencyInProgress
 	default:
 		return false
 	}
+}
+
+func isRead(req *http.Request) bool {
+	return req.Method == http.MethodGet || req.Method == http.MethodHead
+}
+
+// nothingDone says whether this is the service's word that a try had no effect, and that
+// another may.
+func nothingDone(resp *http.Response, body []byte) bool {
+	if resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+		return false
+	}
+	code := codeOf(resp, body)
+	return code == client.ProblemCodeUnavailable || code == client.ProblemCodeOverloaded
 }
 
 func codeOf(resp *http.Response, body []byte) client.ProblemCode {
@@ -190,13 +228,8 @@ func pauseBefore(try int, resp *http.Response) (time.Duration, bool) {
 	}
 }
 
-// wait waits for the pause and up to a half more, so that a crowd does not come back
-// at once. It is false for a pause that the context does not outlast.
+// wait is false when the context ends before the pause.
 func wait(ctx context.Context, pause time.Duration) bool {
-	pause += rand.N(pause/2 + 1) //nolint:gosec // jitter, not a secret
-	if deadline, bounded := ctx.Deadline(); ctx.Err() != nil || bounded && time.Until(deadline) <= pause {
-		return false
-	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

@@ -206,6 +206,67 @@ func TestOnlyWhatMayDoBetterIsTriedAgainAsLongAsItIsWorthWaiting(t *testing.T) {
 	}
 }
 
+// The first try had its effect, and what the later ones say is true of themselves alone.
+func TestNothingWasDoneIsNotSaidAfterATryThatMayHaveDoneIt(t *testing.T) {
+	t.Parallel()
+	service := apitest.Start(t, apitest.Settings{})
+	product := service.Product(t, 5)
+	for name, first := range map[string]func(*http.Response) (*http.Response, error){
+		"a lost answer": func(resp *http.Response) (*http.Response, error) { return nil, errors.Join(errLost, resp.Body.Close()) },
+		"a proxy's word": func(resp *http.Response) (*http.Response, error) {
+			tries := 0
+			gateway, err := saying(&tries, http.StatusGatewayTimeout, "", "<html>")(resp.Request)
+			return gateway, errors.Join(err, resp.Body.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tries := 0
+			overloaded := saying(&tries, http.StatusServiceUnavailable, "", `{"code":"overloaded"}`)
+			api := open(t, service.URL, func(req *http.Request) (*http.Response, error) {
+				if tries > 0 {
+					return overloaded(req)
+				}
+				tries++
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					return nil, err
+				}
+				return first(resp)
+			})
+			before := service.Stock(t, product)
+			reply, err := api.CreateHoldWithResponse(t.Context(), nil, apitest.Wish("ann", 1, product))
+			require.Equal(t, before-1, service.Stock(t, product))
+			assert.Equal(t, 4, tries)
+			err = sdk.Check(reply, err)
+			var refusal *sdk.Error
+			if errors.As(err, &refusal) {
+				assert.Equal(t, http.StatusGatewayTimeout, refusal.Status)
+			} else {
+				require.ErrorIs(t, err, errLost)
+			}
+		})
+	}
+}
+
+func TestATryThatTheCallerHasNoTimeForCostsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		api := open(t, "http://shop.test", saying(&tries, http.StatusServiceUnavailable, "1", `{"code":"overloaded"}`))
+		const calls = 200 // that would spend more than there is
+		for range calls {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			_, err := api.GetProductWithResponse(ctx, "prod_", nil)
+			require.NoError(t, err)
+			cancel()
+		}
+		require.Equal(t, calls, tries)
+		_, err := api.GetProductWithResponse(t.Context(), "prod_", nil)
+		require.NoError(t, err)
+		assert.Equal(t, calls+4, tries)
+	})
+}
+
 func TestALongOutageAddsNoMoreThanAFifthToTheLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

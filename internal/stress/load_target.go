@@ -112,35 +112,40 @@ func (t *target) fire(ctx context.Context, n int64) answer {
 	products := int64(len(t.products))
 	at := int(n % products)
 	result := answer{product: at}
-	response, err := t.http.Do(t.request(ctx, t.products[at], n%t.buyers))
+	request, sentAgain := t.request(ctx, t.products[at], n%t.buyers)
+	response, err := t.http.Do(request)
 	if err != nil {
 		result.verdict = broken
 		result.undecided, result.err = transportFailure(err)
-		return result
+	} else {
+		// What cannot be read of an answer does not change what its status says.
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		_ = response.Body.Close()
+		result.verdict, result.label, result.undecided = judgeAnswer(response.StatusCode, body)
 	}
-	// What cannot be read of an answer does not change what its status says.
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	_ = response.Body.Close()
-	result.verdict, result.label, result.undecided = judgeAnswer(response.StatusCode, body)
+	// What became of the second sending says nothing of the first, but for success.
+	result.undecided = result.undecided || *sentAgain && result.verdict != accepted
 	return result
 }
 
 // request has a key of its own, which is also the id that the hold is to get, as
-// a careful client sends it.
-func (t *target) request(ctx context.Context, product sale.ProductID, customer int64) *http.Request {
+// a careful client sends it. The transport may send a keyed request again when its connection
+// was closed under it, and sentAgain tells so.
+func (t *target) request(ctx context.Context, product sale.ProductID, customer int64) (request *http.Request, sentAgain *bool) {
 	body := fmt.Appendf(nil, `{"customer_id":"load-%d","lines":[{"product_id":%q,"quantity":%d}]}`,
 		customer+1, product.String(), holdQuantity)
-	request := t.holds.WithContext(ctx)
+	request, sentAgain = t.holds.WithContext(ctx), new(bool)
 	request.Header = http.Header{
 		"Content-Type":    t.holds.Header["Content-Type"],
 		"Idempotency-Key": {sale.NewHoldID(product).String()},
 	}
 	request.ContentLength = int64(len(body))
-	// The transport may send a keyed request again when its idle connection was
-	// closed under it.
-	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	request.GetBody = func() (io.ReadCloser, error) {
+		*sentAgain = true
+		return io.NopCloser(bytes.NewReader(body)), nil
+	}
 	request.Body = io.NopCloser(bytes.NewReader(body))
-	return request
+	return request, sentAgain
 }
 
 // transportFailure is the cause alone, without addresses, so that equal ones are

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -485,4 +486,32 @@ transport error: reset
 audit by SQL: 49 of 50 units held, 50 acknowledged, 3 with an unknown outcome: NOT BALANCED
 fault: one is missing
 `, text.String())
+}
+
+// The server makes a hold and ends before it answers: the transport sends the request again,
+// and finds nobody.
+func TestARequestThatWasSentAgainInVainIsUndecided(t *testing.T) {
+	t.Parallel()
+	var holds atomic.Int64
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if holds.Add(1) == 1 {
+			w.WriteHeader(http.StatusCreated)
+			return
+		}
+		assert.NoError(t, server.Listener.Close())
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if assert.NoError(t, err) {
+			assert.NoError(t, conn.Close())
+		}
+	}))
+	target, err := newTarget(LoadPlan{URL: server.URL, Buyers: 1})
+	require.NoError(t, err)
+	t.Cleanup(target.close)
+	target.products = []sale.ProductID{sale.NewProductID()}
+	require.Equal(t, accepted, target.fire(t.Context(), 0).verdict)
+	lost := target.fire(t.Context(), 1)
+	assert.Equal(t, broken, lost.verdict)
+	assert.True(t, lost.undecided, lost.err)
+	assert.Equal(t, int64(2), holds.Load(), "nobody took it the second time")
 }

@@ -40,8 +40,10 @@ WHERE products.id IN (sqlc.slice('ids'));
 -- name: ReserveStock :execresult
 -- The one statement that takes units off sale. It changes a row only while the
 -- stock is enough, the window open by the database's clock and the rules still
--- those that the caller goes by: never oversold, never on stale terms. The result's
--- last insert id is the version that the row has then.
+-- those that the caller goes by: never oversold, never on stale terms. The terms are
+-- compared, too, not only their version: what a cache has of another database, a copy
+-- for example, has the same versions. The result's last insert id is the version that
+-- the row has then.
 UPDATE products
 SET available_stock = available_stock - sqlc.arg(quantity),
     stock_version   = stock_version + 1,
@@ -50,6 +52,11 @@ SET available_stock = available_stock - sqlc.arg(quantity),
 WHERE id = sqlc.arg(id)
   AND available_stock >= sqlc.arg(quantity)
   AND rules_version = sqlc.arg(rules_version)
+  AND price_amount = sqlc.arg(price_amount)
+  AND currency = sqlc.arg(currency)
+  AND per_customer_limit <=> sqlc.narg(per_customer_limit)
+  AND hold_ttl_seconds = sqlc.arg(hold_ttl_seconds)
+  AND payment_window_seconds = sqlc.arg(payment_window_seconds)
   AND (sale_starts_at IS NULL OR sale_starts_at <= NOW(6))
   AND (sale_ends_at IS NULL OR sale_ends_at > NOW(6));
 

@@ -326,21 +326,33 @@ SET available_stock = available_stock - ?,
 WHERE id = ?
   AND available_stock >= ?
   AND rules_version = ?
+  AND price_amount = ?
+  AND currency = ?
+  AND per_customer_limit <=> ?
+  AND hold_ttl_seconds = ?
+  AND payment_window_seconds = ?
   AND (sale_starts_at IS NULL OR sale_starts_at <= NOW(6))
   AND (sale_ends_at IS NULL OR sale_ends_at > NOW(6))
 `
 
 type ReserveStockParams struct {
-	Quantity     int64
-	Now          time.Time
-	ID           sale.ProductID
-	RulesVersion int64
+	Quantity             int64
+	Now                  time.Time
+	ID                   sale.ProductID
+	RulesVersion         int64
+	PriceAmount          int64
+	Currency             string
+	PerCustomerLimit     *int64
+	HoldTtlSeconds       int64
+	PaymentWindowSeconds int64
 }
 
 // The one statement that takes units off sale. It changes a row only while the
 // stock is enough, the window open by the database's clock and the rules still
-// those that the caller goes by: never oversold, never on stale terms. The result's
-// last insert id is the version that the row has then.
+// those that the caller goes by: never oversold, never on stale terms. The terms are
+// compared, too, not only their version: what a cache has of another database, a copy
+// for example, has the same versions. The result's last insert id is the version that
+// the row has then.
 func (q *Queries) ReserveStock(ctx context.Context, db DBTX, arg ReserveStockParams) (sql.Result, error) {
 	return db.ExecContext(ctx, ReserveStock,
 		arg.Quantity,
@@ -348,6 +360,11 @@ func (q *Queries) ReserveStock(ctx context.Context, db DBTX, arg ReserveStockPar
 		arg.ID,
 		arg.Quantity,
 		arg.RulesVersion,
+		arg.PriceAmount,
+		arg.Currency,
+		arg.PerCustomerLimit,
+		arg.HoldTtlSeconds,
+		arg.PaymentWindowSeconds,
 	)
 }
 

@@ -273,5 +273,5 @@ func (b *batch) take(ctx context.Context, tx *mysql.Tx, fits []*ticket) (sale.Pr
 			}
 		}
 	}
-	return b.unitsTaken(ctx, tx, b.id, units, version)
+	return b.unitsTaken(ctx, tx, product, units, version)
 }

@@ -311,7 +311,7 @@ func (a *CreateHold) take(ctx context.Context, tx *mysql.Tx, w *wish, t terms) (
 		if err := a.checkLimit(ctx, tx, w, t[id]); err != nil {
 			return nil, err
 		}
-		product, err := a.unitsTaken(ctx, tx, id, quantity, version)
+		product, err := a.unitsTaken(ctx, tx, t[id], quantity, version)
 		if err != nil {
 			return nil, err
 		}

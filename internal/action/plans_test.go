@@ -80,7 +80,11 @@ func TestHotStatementsReadAFewRowsAmongManyOthers(t *testing.T) {
 			return err
 		},
 		"reserve": func(ctx context.Context, db store.DBTX) error {
-			result, err := q.ReserveStock(ctx, db, store.ReserveStockParams{Quantity: 1, Now: time.Now().UTC(), ID: crowded.ID, RulesVersion: 1})
+			result, err := q.ReserveStock(ctx, db, store.ReserveStockParams{
+				Quantity: 1, Now: time.Now().UTC(), ID: crowded.ID, RulesVersion: crowded.RulesVersion,
+				PriceAmount: crowded.Price.Amount, Currency: crowded.Price.Currency, PerCustomerLimit: crowded.PerCustomerLimit,
+				HoldTtlSeconds: int64(crowded.HoldTTL / time.Second), PaymentWindowSeconds: int64(crowded.PaymentWindow / time.Second),
+			})
 			if err != nil {
 				return err
 			}

@@ -182,3 +182,41 @@ func onlyUnexpected(c *tally, expected ...sale.Code) map[sale.Code]int {
 	}
 	return left
 }
+
+// A cache that has other rules under the same version, as after a copy of a database came to the
+// Redis of another: MySQL decides what a hold costs and what a customer may have.
+func TestTermsThatMySQLDoesNotHaveAreNeverSoldOn(t *testing.T) {
+	for name, forge := range map[string]func(*sale.Rules){
+		"price":             func(r *sale.Rules) { r.Price.Amount = 0 },
+		"currency":          func(r *sale.Rules) { r.Price.Currency = "EUR" },
+		"no limit":          func(r *sale.Rules) { r.PerCustomerLimit = nil },
+		"another limit":     func(r *sale.Rules) { *r.PerCustomerLimit++ },
+		"time to live":      func(r *sale.Rules) { r.HoldTTL = time.Hour },
+		"time to pay":       func(r *sale.Rules) { r.PaymentWindow = time.Hour },
+		"a limit of no use": func(r *sale.Rules) { r.PerCustomerLimit = ptr(int64(1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothPaths(t, func(t *testing.T, s *shop) {
+				t.Helper()
+				limit := int64(2)
+				p := s.product(10, func(in *action.CreateProductInput) { in.Rules.PerCustomerLimit = &limit })
+				other := s.product(10)
+				forged := p
+				forged.PerCustomerLimit = ptr(limit)
+				forge(&forged.Rules)
+				s.kit.Cache = &frozenCache{products: map[sale.ProductID]sale.Product{p.ID: forged}}
+				misled := s.branch()
+				for _, lines := range [][]sale.LineRequest{{line(p, 1)}, {line(p, 1), line(other, 1)}} {
+					result, err := misled.CreateHold.Do(s.ctx(), wish("ann", lines...))
+					require.NoError(t, err)
+					made := result.Value
+					assert.Equal(t, p.Price, made.Lines[0].UnitPrice)
+					assert.Equal(t, made.CreatedAt.Add(p.HoldTTL), made.ExpiresAt)
+					assert.Equal(t, p.PaymentWindow, made.PaymentWindow)
+				}
+				_, err := misled.CreateHold.Do(s.ctx(), wish("ann", line(p, 1)))
+				requireCode(t, err, sale.CodeLimitReached)
+			})
+		})
+	}
+}

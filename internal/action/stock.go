@@ -26,6 +26,8 @@ const readEvery = 64
 func (d *desk) takeUnits(ctx context.Context, tx *mysql.Tx, on sale.Product, units int64) (version int64, err error) {
 	result, err := d.q.ReserveStock(ctx, tx, store.ReserveStockParams{
 		Quantity: units, Now: tx.Now, ID: on.ID, RulesVersion: on.RulesVersion,
+		PriceAmount: on.Price.Amount, Currency: on.Price.Currency, PerCustomerLimit: on.PerCustomerLimit,
+		HoldTtlSeconds: inSeconds(on.HoldTTL), PaymentWindowSeconds: inSeconds(on.PaymentWindow),
 	})
 	if err != nil {
 		return 0, fmt.Errorf("reserving %d of %s: %w", units, on.ID, err)
@@ -44,12 +46,13 @@ func (d *desk) takeUnits(ctx context.Context, tx *mysql.Tx, on sale.Product, uni
 // unitsTaken writes the movement of a reservation and says what that left of the product. To
 // read it would keep the row from the next in turn for another round trip. It follows from
 // the state before where this process has seen that: each change makes a version of its own.
-func (d *desk) unitsTaken(ctx context.Context, tx *mysql.Tx, id sale.ProductID, units, version int64) (sale.Product, error) {
-	before, seen := d.Cache.Newest(id)
-	if !seen || before.Version != version-1 || before.AvailableStock < units || version%readEvery == 0 {
-		return d.moved(ctx, tx, id, -units, sale.MovementHeld)
+func (d *desk) unitsTaken(ctx context.Context, tx *mysql.Tx, on sale.Product, units, version int64) (sale.Product, error) {
+	before, seen := d.Cache.Newest(on.ID)
+	if !seen || before.Version != version-1 || !before.Rules.Equal(on.Rules) ||
+		before.AvailableStock < units || version%readEvery == 0 {
+		return d.moved(ctx, tx, on.ID, -units, sale.MovementHeld)
 	}
-	return before.Reserved(units, tx.Now), d.recordMovement(ctx, tx, id, -units, sale.MovementHeld, "")
+	return before.Reserved(units, tx.Now), d.recordMovement(ctx, tx, on.ID, -units, sale.MovementHeld, "")
 }
 
 // moved reads the product as this transaction just left it and writes the movement.

@@ -427,9 +427,13 @@ func (e *engine) rawHTTP(ctx context.Context) (*measure, error) {
 }
 
 func (e *engine) rawDB(ctx context.Context, kind keyKind) (*measure, error) {
-	product := e.product("raw", plenty)
+	product, queries := e.product("raw", plenty), store.New()
+	made, err := queries.GetProduct(ctx, e.raw.SQL(), product)
+	if err != nil {
+		return nil, fmt.Errorf("read a product: %w", err)
+	}
 	raw := rawDB{
-		pool: e.raw.SQL(), queries: store.New(), product: product, batch: e.batch[kind], kind: kind,
+		pool: e.raw.SQL(), queries: queries, product: made, batch: e.batch[kind], kind: kind,
 		pids: pids{database: e.mysqlPID},
 	}
 	l, err := raw.run(ctx, e.size.warm, e.size.window)

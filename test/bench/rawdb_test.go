@@ -28,7 +28,7 @@ const rawConnections = 2
 type rawDB struct {
 	pool    *sql.DB
 	queries *store.Queries
-	product sale.ProductID
+	product store.Product // as it was made
 	batch   int
 	kind    keyKind
 	pids    pids
@@ -87,24 +87,26 @@ func (r *rawDB) write(ctx context.Context) (err error) {
 	}
 	ids := make([]sale.HoldID, r.batch)
 	for i := range ids {
-		ids[i] = sale.NewHoldID(r.product)
+		ids[i] = sale.NewHoldID(r.product.ID)
 	}
 	slices.SortFunc(ids, sale.HoldID.Compare)
 	var args []any
 	for _, id := range ids {
-		args = lineArgs(args, id, r.product, "buyer-"+word(), now)
+		args = lineArgs(args, id, r.product.ID, "buyer-"+word(), now)
 	}
 	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertHoldLine, r.batch), args...); err != nil {
 		return fmt.Errorf("write lines: %w", err)
 	}
 	_, err = r.queries.ReserveStock(ctx, tx, store.ReserveStockParams{
-		Quantity: int64(r.batch), Now: now, ID: r.product, RulesVersion: 1,
+		Quantity: int64(r.batch), Now: now, ID: r.product.ID, RulesVersion: r.product.RulesVersion,
+		PriceAmount: r.product.PriceAmount, Currency: r.product.Currency, PerCustomerLimit: r.product.PerCustomerLimit,
+		HoldTtlSeconds: r.product.HoldTtlSeconds, PaymentWindowSeconds: r.product.PaymentWindowSeconds,
 	})
 	if err != nil {
 		return fmt.Errorf("take the units: %w", err)
 	}
 	_, err = r.queries.RecordMovement(ctx, tx, store.RecordMovementParams{
-		Delta: int64(-r.batch), Reason: sale.MovementHeld, CreatedAt: now, ID: r.product,
+		Delta: int64(-r.batch), Reason: sale.MovementHeld, CreatedAt: now, ID: r.product.ID,
 	})
 	if err != nil {
 		return fmt.Errorf("write the movement: %w", err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/flashsale-api/flashsale/internal/sale"
@@ -56,7 +58,7 @@ func (r *validJSON) value(depth int) (any, error) {
 		}
 		return r.object(depth - 1)
 	case '"':
-		return r.text(), nil
+		return r.text()
 	case 't':
 		r.at += len("true")
 		return true, nil
@@ -114,7 +116,10 @@ func (r *validJSON) object(depth int) (any, error) {
 	members := map[string]any{}
 	for r.more('}') {
 		r.peek()
-		name := r.text()
+		name, err := r.text()
+		if err != nil {
+			return nil, err
+		}
 		if _, twice := members[name]; twice {
 			return nil, malformed(fmt.Sprintf("An object of the body has the member %q twice.", name))
 		}
@@ -129,8 +134,9 @@ func (r *validJSON) object(depth int) (any, error) {
 	return members, nil
 }
 
-// text reads a string. One with escapes is left to encoding/json.
-func (r *validJSON) text() string {
+// text reads a string. One with escapes is left to encoding/json, which would take half of a
+// surrogate pair for another character.
+func (r *validJSON) text() (string, error) {
 	start, escaped := r.at, false
 	for r.at++; r.data[r.at] != '"'; r.at++ {
 		if r.data[r.at] == '\\' {
@@ -141,11 +147,43 @@ func (r *validJSON) text() string {
 	r.at++
 	quoted := r.data[start:r.at]
 	if !escaped {
-		return string(quoted[1 : len(quoted)-1])
+		return string(quoted[1 : len(quoted)-1]), nil
+	}
+	if hasHalfPair(quoted) {
+		return "", malformed("A text of the body has half of a surrogate pair.")
 	}
 	var text string
 	_ = json.Unmarshal(quoted, &text) // it is valid
-	return text
+	return text, nil
+}
+
+// hasHalfPair says whether a valid string's escapes have a surrogate without its other half.
+func hasHalfPair(quoted []byte) bool {
+	var high rune
+	for at := 0; at < len(quoted); at++ {
+		var unit rune
+		if quoted[at] == '\\' {
+			at++
+			if quoted[at] == 'u' {
+				unit = hexOf(quoted[at+1 : at+5])
+				at += 4
+			}
+		}
+		switch {
+		case high != 0 && utf16.DecodeRune(high, unit) == unicode.ReplacementChar:
+			return true
+		case high != 0:
+			high = 0
+		case utf16.IsSurrogate(unit):
+			high = unit
+		}
+	}
+	return high != 0
+}
+
+func hexOf(digits []byte) rune {
+	value, _ := strconv.ParseUint(string(digits), 16, 16) // they are valid
+	return rune(value)
 }
 
 func (r *validJSON) number() any {

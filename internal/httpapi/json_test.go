@@ -44,3 +44,9 @@ func plainNumbers(value any) any {
 	}
 	return value
 }
+
+func TestEscapedPairsAreReadAsOneCharacter(t *testing.T) {
+	got, err := decodeJSON([]byte(`["\ud83d\ude00\uD83D\uDE00", "\\ud83d", "\ufffd\u0041\n", "😀\u00e9"]`))
+	require.NoError(t, err)
+	require.Equal(t, []any{"😀😀", `\ud83d`, "\ufffdA\n", "😀é"}, got)
+}

@@ -135,7 +135,7 @@ func problemKinds() map[sale.Code]problemKind {
 		},
 		codeInternal: {
 			http.StatusInternalServerError, "Internal error",
-			"The server failed. Nothing was done. Its log tells more under the request id, which is the problem's instance.",
+			"The server failed, and cannot tell whether the operation was done: send the same request again with the same Idempotency-Key. Its log tells more under the request id, which is the problem's instance.",
 		},
 		sale.CodeUnavailable: {
 			http.StatusServiceUnavailable, "Unavailable",

@@ -61,10 +61,11 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.next.ServeHTTP(w, r)
 }
 
-// ahead reads a usual body, or what comes of it before it breaks off; nothing of any other. Who
-// waits here for one that comes slowly has no place yet.
+// ahead reads a usual body, or what comes of it before it breaks off; nothing of any other, nor
+// of one that the client wants to be asked for. Who waits here for one that comes slowly has no
+// place yet.
 func ahead(r *http.Request) []byte {
-	if r.ContentLength <= 0 || r.ContentLength > usualBody {
+	if r.ContentLength <= 0 || r.ContentLength > usualBody || r.Header.Get("Expect") != "" {
 		return nil
 	}
 	body := make([]byte, r.ContentLength)

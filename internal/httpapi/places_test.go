@@ -159,6 +159,14 @@ func TestTheDoorRefusesTheCrowdOfOneProductAlone(t *testing.T) {
 	assert.Equal(t, int64(2), w.passed.Load())
 }
 
+func TestADoorWithoutAPlaceAsksForNoBody(t *testing.T) {
+	w := wireUp(t)
+	w.fill()
+	c := w.dial(t)
+	c.send(t, holdRequestLine+"Host: shop\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+	assert.Equal(t, http.StatusServiceUnavailable, c.answer(t).Code)
+}
+
 func TestABodyThatBreaksOffAtTheDoorIsTheClientsFault(t *testing.T) {
 	door, _ := besieged(t)
 	door.crowd(sale.NewProductID(), maxPlaces/2)

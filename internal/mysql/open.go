@@ -27,6 +27,8 @@ const (
 	// patientConnections is how many of those may run at once: one for each loop and
 	// for the audits that are asked for, so that none keeps the sweep waiting.
 	patientConnections = 6
+	// proofConnections are one for a doubt of the server and one for readiness.
+	proofConnections = 2
 	// connectionLifetime spreads reconnects, so that a failover is followed.
 	connectionLifetime = 4 * time.Minute
 	// idleLifetime is shorter than the server's wait_timeout below: the pool never
@@ -67,7 +69,7 @@ type Config struct {
 type DB struct {
 	pool    *sql.DB
 	patient *sql.DB
-	proof   *sql.DB // one connection that is never busy, to ask whether the server answers
+	proof   *sql.DB // connections that are never busy, to ask whether the server answers
 	log     *slog.Logger
 	doubt   doubt
 	space   space
@@ -96,7 +98,7 @@ func Open(cfg Config) (*DB, error) {
 	return &DB{
 		pool:      pool(quick, cmp.Or(cfg.Connections, defaultConnections)),
 		patient:   pool(patient, patientConnections),
-		proof:     pool(quick, 1),
+		proof:     pool(quick, proofConnections),
 		log:       cfg.Log,
 		doubt:     doubt{limit: deadlines.proof},
 		space:     space{pause: deadlines.room},
@@ -170,11 +172,12 @@ func (db *DB) probe(ctx context.Context) error {
 }
 
 // Ready gives the schema's version when the server answers and has this program's
-// schema, or a newer one. It returns ErrNotMigrated when that is older or half made.
+// schema, or a newer one, however busy the pool is. It returns ErrNotMigrated when that is
+// older or half made.
 func (db *DB) Ready(ctx context.Context) (uint, error) {
 	var version uint
 	var dirty bool
-	row := db.pool.QueryRowContext(ctx, "SELECT version, dirty FROM schema_migrations LIMIT 1")
+	row := db.proof.QueryRowContext(ctx, "SELECT version, dirty FROM schema_migrations LIMIT 1")
 	switch err := row.Scan(&version, &dirty); {
 	case errors.Is(err, sql.ErrNoRows) || isServerError(err, noSuchTable):
 		return 0, ErrNotMigrated

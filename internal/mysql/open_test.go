@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"context"
 	"database/sql"
 	"log/slog"
 	"testing"
@@ -113,6 +114,19 @@ func TestDatabaseThatWasNeverMigratedOrIsHalfMadeIsNotReady(t *testing.T) {
 		_, err = db.Ready(t.Context())
 		require.ErrorIs(t, err, mysql.ErrNotMigrated, query)
 	}
+}
+
+// A server whose rows others hold answers nevertheless: it is not to leave a load balancer.
+func TestABusyPoolIsReady(t *testing.T) {
+	t.Parallel()
+	db := open(t, testenv.Database(t), 1)
+	busy, err := db.SQL().Conn(t.Context())
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, busy.Close()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err = db.Ready(ctx)
+	require.NoError(t, err)
 }
 
 func TestServerThatCannotBeReachedIsNotCalledUnmigrated(t *testing.T) {

@@ -48,7 +48,7 @@ func (d *desk) takeUnits(ctx context.Context, tx *mysql.Tx, on sale.Product, uni
 // the state before where this process has seen that: each change makes a version of its own.
 func (d *desk) unitsTaken(ctx context.Context, tx *mysql.Tx, on sale.Product, units, version int64) (sale.Product, error) {
 	before, seen := d.Cache.Newest(on.ID)
-	if !seen || before.Version != version-1 || !before.Rules.Equal(on.Rules) ||
+	if !seen || before.Version != version-1 || !before.Equal(on.Rules) ||
 		before.AvailableStock < units || version%readEvery == 0 {
 		return d.moved(ctx, tx, on.ID, -units, sale.MovementHeld)
 	}

@@ -107,8 +107,7 @@ func (a *ProcessPayment) payable(
 			continue
 		}
 		order := orderOf(row, nil)
-		arrived := tx.Now.Add(-time.Since(ticket.Job.came))
-		facts := sale.Facts{Status: order.Status(arrived), Total: order.Total, Policy: a.LatePayment}
+		facts := sale.Facts{Status: order.Status(tx.Of(ticket.Job.came)), Total: order.Total, Policy: a.LatePayment}
 		if sale.Decide(event, facts).Step != sale.StepPay {
 			continue
 		}

@@ -174,24 +174,25 @@ func (d *desk) orderView(ctx context.Context, id sale.OrderID) (OrderView, error
 	return view, err
 }
 
-// order reads an order and its status, and the instant that it was read at.
-func (d *desk) order(ctx context.Context, id sale.OrderID) (OrderView, time.Time, error) {
+// order reads an order and its status, and the clock as it was then.
+func (d *desk) order(ctx context.Context, id sale.OrderID) (OrderView, mysql.Clock, error) {
 	var view OrderView
-	var now time.Time
+	var clock mysql.Clock
 	err := d.DB.Read(ctx, func(ctx context.Context, q store.DBTX) error {
 		row, err := d.q.GetOrder(ctx, q, id)
 		if err != nil {
 			return notFound(err, sale.CodeOrderNotFound, id.String())
 		}
+		clock = mysql.ClockAt(row.Now)
 		lines, err := d.q.GetLines(ctx, q, sale.HoldOf(id))
 		if err != nil {
 			return fmt.Errorf("reading the lines of order %s: %w", id, err)
 		}
 		order := orderOf(row.Order, lines)
-		view, now = OrderView{Order: order, Status: order.Status(row.Now)}, row.Now
+		view = OrderView{Order: order, Status: order.Status(row.Now)}
 		return nil
 	})
-	return view, now, err
+	return view, clock, err
 }
 
 // notFound makes a missing row the domain's error.

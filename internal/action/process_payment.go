@@ -64,12 +64,11 @@ func (a *ProcessPayment) Do(ctx context.Context, event sale.PaymentEvent) (Payme
 			return a.paidTogether(ctx, event, a.merged(ctx, err))
 		}
 	}
-	order, now, err := a.order(ctx, event.OrderID)
+	order, clock, err := a.order(ctx, event.OrderID)
 	if err != nil {
 		return PaymentResult{}, err
 	}
-	arrived := now.Add(-time.Since(came))
-	p := &payment{event: event, order: order, arrived: arrived}
+	p := &payment{event: event, order: order, arrived: clock.Of(came)}
 	outcome, err := a.process(ctx, p)
 	if err != nil {
 		return PaymentResult{}, err

@@ -62,8 +62,21 @@ var errNoRoom = errors.New("a disk of the server was full a moment ago")
 // clock at its start. Queries of gen/store take it as their DBTX.
 type Tx struct {
 	store.DBTX
-	Now time.Time
+	Clock
 }
+
+// Clock is the database's clock at an instant of this process's.
+type Clock struct {
+	Now time.Time
+	at  time.Time
+}
+
+// ClockAt is what the database has just told of its clock.
+func ClockAt(now time.Time) Clock { return Clock{Now: now, at: time.Now()} }
+
+// Of is what the database's clock was at another instant of this process's, however long
+// ago it was asked.
+func (c Clock) Of(instant time.Time) time.Time { return c.Now.Add(instant.Sub(c.at)) }
 
 // Settle finds out, with a locking read by primary key, whether a transaction
 // whose COMMIT was not answered took place.
@@ -134,7 +147,7 @@ func (db *DB) once(
 	if err != nil {
 		return fmt.Errorf("asking for the time: %w", err)
 	}
-	if err := work(ctx, &Tx{DBTX: sqlTx, Now: instant.Now}); err != nil {
+	if err := work(ctx, &Tx{DBTX: sqlTx, Clock: ClockAt(instant.Now)}); err != nil {
 		return err
 	}
 	return db.commit(ctx, start, sqlTx, instant, settle)

@@ -37,7 +37,6 @@ func wallClock() map[string]string {
 		"cmd/flashsale/demo.go printWebhook":                 signs,
 		"internal/action/batch_holds.go guess":               chooses,
 		"internal/action/create_hold.go cached":              chooses,
-		"internal/action/batch_payments.go payable":          measures, // how long the event has waited here
 		"internal/action/process_payment.go Do":              measures, // how long the event has waited here
 		"internal/budget/budget.go Within":                   measures,
 		"internal/budget/budget.go Left":                     measures,
@@ -59,6 +58,7 @@ func wallClock() map[string]string {
 		"internal/lane/lane.go fly":                          measures,
 		"internal/mysql/space.go admit":                      measures,
 		"internal/mysql/space.go note":                       measures,
+		"internal/mysql/tx.go ClockAt":                       measures, // how long ago the database told of its clock
 		"internal/mysql/tx.go Tx":                            measures,
 		"internal/mysql/tx.go answered":                      measures,
 		"internal/mysql/tx.go commit":                        measures,

@@ -280,6 +280,33 @@ func TestSeveralProcessesFanOutAndClaimEachDeliveryOnce(t *testing.T) {
 	assert.Zero(t, s.count("SELECT COUNT(*) FROM announcements"))
 }
 
+// An endpoint that works again before something is told gets it, whoever holds another one.
+func TestAnEndpointThatIsEnabledWhileAFanOutWaitsGetsWhatIsToldAfter(t *testing.T) {
+	s := setup(t, withSender(t))
+	disabled, busy := s.endpoint(receive(t, nil).URL), s.endpoint(receive(t, nil).URL)
+	if disabled.ID.Compare(busy.ID) > 0 {
+		disabled, busy = busy, disabled // the fan-out comes to it first
+	}
+	s.exec("UPDATE webhook_endpoints SET disabled_at = NOW(6), disabled_reason = 'x' WHERE id = ?", disabled.ID)
+	p := s.product(5)
+	s.ordered("bob", line(p, 1)) // so that there is something to fan out
+	holder := s.locked("SELECT 1 FROM webhook_endpoints WHERE id = ? FOR UPDATE", busy.ID)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.FanOutEvents.Do(s.ctx())
+		ended <- err
+	}()
+	s.awaitWaiting("webhook_endpoints", 1)
+	_, err := s.Redeliver.Do(s.ctx(), action.RedeliverInput{Endpoint: disabled.ID, Since: time.Hour})
+	require.NoError(t, err)
+	order := s.ordered("ann", line(p, 1))
+	require.NoError(t, holder.Rollback())
+	require.NoError(t, <-ended)
+	s.fanOut()
+	assert.Equal(t, int64(1), s.count("SELECT COUNT(*) FROM deliveries WHERE event_id = ? AND endpoint_id = ?",
+		sale.OrderEventID(sale.EventOrderCreated, order.ID), disabled.ID))
+}
+
 func TestOneBatchIsFannedOutAtATime(t *testing.T) {
 	s := setup(t, withSender(t))
 	s.endpoint(receive(t, nil).URL)

@@ -66,20 +66,21 @@ func (a *FanOutEvents) anything(ctx context.Context) (bool, error) {
 	return found, nil
 }
 
+// batch takes the announcements first: an endpoint that is made or enabled before an event was
+// told is then there, however long others hold the endpoints.
 func (a *FanOutEvents) batch(ctx context.Context, tx *mysql.Tx) (FannedOut, error) {
-	endpoints, err := a.enabled(ctx, tx)
-	if err != nil {
-		return FannedOut{}, err
-	}
-	limit := min(fanOutEvents, fanOutRows/max(len(endpoints), 1))
 	rows, err := a.q.Announcements(ctx, tx, fanOutAnnouncements)
 	if err != nil {
 		return FannedOut{}, fmt.Errorf("looking for new events: %w", err)
 	}
-	done, events := firstOf(rows, limit)
-	if len(done) == 0 {
+	if len(rows) == 0 {
 		return FannedOut{}, nil
 	}
+	endpoints, err := a.enabled(ctx, tx)
+	if err != nil {
+		return FannedOut{}, err
+	}
+	done, events := firstOf(rows, min(fanOutEvents, fanOutRows/max(len(endpoints), 1)))
 	deliveries, err := a.fanOut(ctx, tx, events, endpoints)
 	if err != nil {
 		return FannedOut{}, err

@@ -195,7 +195,7 @@ func (b *batch) release(ctx context.Context, v *view) (bool, error) {
 		helped = done.helped(seen)
 	}
 	if len(customers) > 0 {
-		done, err := b.releaseCustomers(ctx, b.id, distinct(customers))
+		done, err := b.releaseCustomers(ctx, b.id, distinct(customers), sale.HoldID{})
 		if err != nil {
 			return false, err
 		}

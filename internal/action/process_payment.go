@@ -102,6 +102,10 @@ func (a *ProcessPayment) process(ctx context.Context, p *payment) (sale.PaymentO
 			if err := a.makeRoom(ctx, p); err != nil {
 				return "", err
 			}
+		case errors.Is(err, errCustomersOverdue):
+			if err := a.makeRoomWithinLimits(ctx, p); err != nil {
+				return "", err
+			}
 		case !errors.Is(err, errPaymentKnown):
 			return outcome, err
 		}

@@ -66,7 +66,8 @@ func (a *ProcessPayment) obstacle(
 }
 
 // withinLimit says whether the customer may have a line's units beside what it has
-// else, after what is overdue of that was given back.
+// else, after what is overdue of that was given back. errCustomersOverdue when not all of it
+// was: there is more than one transaction gives back, or somebody else works on it just now.
 func (a *ProcessPayment) withinLimit(
 	ctx context.Context, tx *mysql.Tx, p *payment, row store.HoldLine, limit *int64,
 ) (bool, error) {
@@ -85,19 +86,26 @@ func (a *ProcessPayment) withinLimit(
 	if err != nil {
 		return false, fmt.Errorf("counting a customer's units of %s: %w", row.ProductID, err)
 	}
-	var units int64
+	var units, overdue int64
 	for _, count := range counted {
 		units += count.Units
+		overdue += count.Overdue
 	}
 	if row.State == sale.LineReturned {
 		units += row.Quantity
+	} else {
+		overdue -= row.Quantity // its own are overdue, too
+	}
+	if units > *limit && overdue > 0 {
+		return false, errCustomersOverdue
 	}
 	return units <= *limit, nil
 }
 
 // enough says whether a line's units are still its own or can be had, after a batch
 // of what is overdue was given back where that is needed. errOverdue when there is
-// more of that than one transaction gives back.
+// more of that than one transaction gives back, or somebody else works on it just now: money
+// that is refused once is refused for good.
 func (a *ProcessPayment) enough(ctx context.Context, tx *mysql.Tx, p *payment, row store.HoldLine) (bool, error) {
 	if row.State == sale.LinePending {
 		return true, nil
@@ -120,7 +128,28 @@ func (a *ProcessPayment) enough(ctx context.Context, tx *mysql.Tx, p *payment, r
 	if product.AvailableStock+units < row.Quantity && len(lines) == releaseBatch {
 		return false, errOverdue
 	}
-	return product.AvailableStock+units >= row.Quantity, a.giveBackWithin(ctx, tx, p, row.ProductID, lines)
+	if err := a.giveBackWithin(ctx, tx, p, row.ProductID, lines); err != nil {
+		return false, err
+	}
+	if product.AvailableStock+units >= row.Quantity {
+		return true, nil
+	}
+	return false, a.overdueElsewhere(ctx, tx, row.ProductID)
+}
+
+// overdueElsewhere returns errOverdue when a product has units that are overdue but were not
+// given back, since somebody else works on their lines.
+func (a *ProcessPayment) overdueElsewhere(ctx context.Context, tx *mysql.Tx, id sale.ProductID) error {
+	rows, err := a.q.LookAtProducts(ctx, tx, []sale.ProductID{id})
+	if err != nil {
+		return fmt.Errorf("looking at %s: %w", id, err)
+	}
+	for _, row := range rows {
+		if product := seenOf(row); !product.nextDue.After(tx.Now) {
+			return errOverdue
+		}
+	}
+	return nil
 }
 
 // giveBackWithin gives overdue lines back within the payment's own transaction.
@@ -133,6 +162,21 @@ func (a *ProcessPayment) giveBackWithin(
 	}
 	p.left = append(p.left, done.product)
 	p.add(sale.ReturnExpired, done.holds+done.orders, done.units)
+	return nil
+}
+
+// makeRoomWithinLimits gives back what else is overdue of a late payment's customer, in
+// transactions of their own.
+func (a *ProcessPayment) makeRoomWithinLimits(ctx context.Context, p *payment) error {
+	for _, line := range p.order.Lines {
+		for more := true; more; {
+			done, err := a.releaseCustomers(ctx, line.ProductID, []string{p.order.CustomerID}, p.order.HoldID())
+			if err != nil {
+				return err
+			}
+			more = done.full
+		}
+	}
 	return nil
 }
 

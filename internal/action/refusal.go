@@ -13,6 +13,9 @@ import (
 // units whose time is over were given back.
 var errOverdue = errors.New("units are overdue")
 
+// errCustomersOverdue is errOverdue of units that count against a customer's limit.
+var errCustomersOverdue = errors.New("units of the customer are overdue")
+
 // shortestWait and longestWait bound what a refusal asks a client to wait: less
 // would be a storm, and after more the answer may have changed.
 const (
@@ -83,7 +86,7 @@ func (a *CreateHold) releaseFor(ctx context.Context, w *wish, s sight) (bool, er
 			helped = helped || done.helped(product.StockVersion)
 		}
 		if product.mayPassLimit(quantity) {
-			done, err := a.releaseCustomers(ctx, id, []string{w.CustomerID})
+			done, err := a.releaseCustomers(ctx, id, []string{w.CustomerID}, sale.HoldID{})
 			if err != nil {
 				return false, err
 			}

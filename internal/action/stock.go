@@ -226,10 +226,13 @@ func (d *desk) releaseOverdue(ctx context.Context, id sale.ProductID, wanted int
 	})
 }
 
-// releaseCustomers gives back the overdue lines of these customers alone.
-func (d *desk) releaseCustomers(ctx context.Context, id sale.ProductID, customers []string) (sweep, error) {
+// releaseCustomers gives back the overdue lines of these customers alone, those of one hold
+// left out.
+func (d *desk) releaseCustomers(
+	ctx context.Context, id sale.ProductID, customers []string, otherThan sale.HoldID,
+) (sweep, error) {
 	return d.release(ctx, id, func(ctx context.Context, tx *mysql.Tx, _ int64) (sweep, error) {
-		lines, err := d.overdueOf(ctx, tx, id, customers, sale.HoldID{})
+		lines, err := d.overdueOf(ctx, tx, id, customers, otherThan)
 		if err != nil {
 			return sweep{}, err
 		}

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -128,17 +127,14 @@ func TestTextOfAnyKindIsKeptAsItCame(t *testing.T) {
 	assert.Equal(t, strings.Repeat("😀", 200), named.Name)
 }
 
-func TestHalfASurrogatePairIsAnsweredAndWhatComesBackIsUTF8(t *testing.T) {
+// It stands for no character: two customers with different halves are not to be one.
+func TestHalfASurrogatePairIsMalformed(t *testing.T) {
 	t.Parallel()
 	api := start(t)
 	product := api.Product(t, 1)
 	answer, err := api.Send(t.Context(), http.MethodPost, "/api/holds",
 		`{"customer_id":"a\ud800b","lines":[{"product_id":"`+product.ID+`","quantity":1}]}`, "Content-Type", "application/json")
-	require.NoError(t, err)
-	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
-	var hold client.Hold
-	require.NoError(t, json.Unmarshal(answer.Body, &hold))
-	assert.Equal(t, "a\ufffdb", hold.CustomerID)
+	refused(t, answer, err, http.StatusBadRequest, client.ProblemCodeMalformedRequest)
 }
 
 func TestPathThatIsNotThereIsNotFound(t *testing.T) {

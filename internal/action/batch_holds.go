@@ -180,7 +180,7 @@ func (b *batch) release(ctx context.Context, v *view) (bool, error) {
 	var customers []string
 	lacking := false
 	for _, ticket := range b.waiting {
-		product, quantity := v.of(ticket.Job)[b.id], ticket.Job.Lines[0].Quantity
+		product, quantity := v.product(b.id, ticket.Job.CustomerID), ticket.Job.Lines[0].Quantity
 		lacking = lacking || product.lacks(quantity)
 		if product.mayPassLimit(quantity) {
 			customers = append(customers, ticket.Job.CustomerID)

@@ -16,7 +16,6 @@ import (
 type view struct {
 	products sight
 	counts   map[sale.ProductID]map[string]count // of customers, where a product has a limit
-	partial  bool                                // products that have a limit were left out of the counts
 	keys     usedKeys
 	holds    map[sale.HoldID]HoldView
 
@@ -125,7 +124,7 @@ func (a *CreateHold) countAll(ctx context.Context, q store.DBTX, v *view, wishes
 	}
 	if len(wishes) > 1 && len(limited) > sharedCounts {
 		slices.SortFunc(limited, func(x, y sale.ProductID) int { return len(customers[y]) - len(customers[x]) })
-		limited, v.partial = limited[:sharedCounts], true
+		limited = limited[:sharedCounts]
 	}
 	v.counts = make(map[sale.ProductID]map[string]count, len(limited))
 	for _, id := range limited {
@@ -140,14 +139,11 @@ func (a *CreateHold) countAll(ctx context.Context, q store.DBTX, v *view, wishes
 
 // productsWished are the products of wishes, each once.
 func productsWished(wishes []*wish) []sale.ProductID {
-	ids := make([]sale.ProductID, 0, len(wishes))
+	lines := make([]sale.LineRequest, 0, len(wishes))
 	for _, w := range wishes {
-		for _, line := range w.Lines {
-			ids = append(ids, line.ProductID)
-		}
+		lines = append(lines, w.Lines...)
 	}
-	slices.SortFunc(ids, sale.ProductID.Compare)
-	return slices.Compact(ids)
+	return slices.Compact(ascending(lines))
 }
 
 // customersOf are the customers who wish for a product, each once.
@@ -162,10 +158,10 @@ func customersOf(wishes []*wish, id sale.ProductID) []string {
 }
 
 // countUnits counts what customers have of a product.
-func (a *CreateHold) countUnits(
+func (d *desk) countUnits(
 	ctx context.Context, q store.DBTX, id sale.ProductID, customers []string,
 ) (map[string]count, error) {
-	rows, err := a.q.CustomersUnits(ctx, q, store.CustomersUnitsParams{ProductID: id, Customers: customers})
+	rows, err := d.q.CustomersUnits(ctx, q, store.CustomersUnitsParams{ProductID: id, Customers: customers})
 	if err != nil {
 		return nil, fmt.Errorf("counting customers' units of %s: %w", id, err)
 	}
@@ -256,9 +252,6 @@ func (a *CreateHold) holdsAmong(ctx context.Context, q store.DBTX, ids []sale.Ho
 // counted says whether the customer's units were counted of each product of a wish that has
 // a limit.
 func (v *view) counted(w *wish) bool {
-	if !v.partial {
-		return true
-	}
 	for _, line := range w.Lines {
 		if v.products[line.ProductID].PerCustomerLimit != nil && v.counts[line.ProductID] == nil {
 			return false
@@ -271,12 +264,18 @@ func (v *view) counted(w *wish) bool {
 func (v *view) of(w *wish) sight {
 	s := make(sight, len(w.Lines))
 	for _, line := range w.Lines {
-		if product, found := v.products[line.ProductID]; found {
-			product.counted = v.counts[line.ProductID][w.CustomerID]
-			s[line.ProductID] = product
+		if _, found := v.products[line.ProductID]; found {
+			s[line.ProductID] = v.product(line.ProductID, w.CustomerID)
 		}
 	}
 	return s
+}
+
+// product is one product that was seen, as it looks to a customer.
+func (v *view) product(id sale.ProductID, customer string) seen {
+	product := v.products[id]
+	product.counted = v.counts[id][customer]
+	return product
 }
 
 // decide is the verdict on a wish of one line. Those who ask for the same get one and the

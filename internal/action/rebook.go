@@ -82,15 +82,11 @@ func (a *ProcessPayment) withinLimit(
 	if err := a.giveBackWithin(ctx, tx, p, row.ProductID, lines); err != nil {
 		return false, err
 	}
-	counted, err := a.q.CustomersUnits(ctx, tx, store.CustomersUnitsParams{ProductID: row.ProductID, Customers: customers})
+	counts, err := a.countUnits(ctx, tx, row.ProductID, customers)
 	if err != nil {
-		return false, fmt.Errorf("counting a customer's units of %s: %w", row.ProductID, err)
+		return false, err
 	}
-	var units, overdue int64
-	for _, count := range counted {
-		units += count.Units
-		overdue += count.Overdue
-	}
+	units, overdue := counts[row.CustomerID].units, counts[row.CustomerID].overdue
 	if row.State == sale.LineReturned {
 		units += row.Quantity
 	} else {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,6 +120,7 @@ func payers(product sale.ProductID) func(int) buyer {
 		hold := holdForm(product, holdIDKeys)
 		id := gap(len(sale.NewHoldID(product).String()))
 		order := newForm("/api/orders", []string{"Idempotency-Key: " + id}, `{"hold_id":"`+id+`"}`)
+		payment := newPaidForm()
 		return func(w *wire) (int, []byte, error) {
 			key := sale.NewHoldID(product)
 			if status, body, err := w.ask(hold.fill(key.String(), word())); err != nil || status != http.StatusCreated {
@@ -127,22 +129,52 @@ func payers(product sale.ProductID) func(int) buyer {
 			if status, body, err := w.ask(order.fill(key.String(), key.String())); err != nil || status != http.StatusCreated {
 				return status, body, err
 			}
-			return pay(w, sale.OrderOf(key))
+			return w.ask(payment.fill(sale.OrderOf(key)))
 		}
 	}
 }
 
-// pay sends what a provider sends when an order was paid.
-func pay(w *wire, order sale.OrderID) (int, []byte, error) {
-	body := `{"type":"payment.succeeded","timestamp":"2026-01-01T00:00:00Z","data":{"order_id":"` + order.String() +
-		`","payment_id":"pay_` + word() + `","amount":` + fmt.Sprint(price) + `,"currency":"` + currency + `"}}`
-	signed, err := signature.Header("msg_"+word(), time.Now(), []byte(body), webhookSecret)
+// paidForm is what a provider sends when an order was paid.
+type paidForm struct {
+	*form
+	body []byte
+	key  []byte
+}
+
+// The gaps of a paidForm, in their order.
+const (
+	gapMessage = iota
+	gapTime
+	gapSignature
+	gapOrder
+	gapPayment
+)
+
+func newPaidForm() *paidForm {
+	key, err := signature.Key(webhookSecret)
 	if err != nil {
-		return 0, nil, fmt.Errorf("sign an event: %w", err)
+		panic(err) // the secret is a constant
 	}
-	var headers []string
-	for name := range signed {
-		headers = append(headers, name+": "+signed.Get(name))
+	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+	headers := []string{
+		signature.HeaderID + ": msg_" + gap(len(word())),
+		signature.HeaderTimestamp + ": " + gap(len(timestamp)),
+		signature.HeaderSignature + ": " + gap(len(signature.Of(key, "", "", nil))),
 	}
-	return w.ask(newForm("/api/payments/webhook", headers, body).bytes)
+	body := `{"type":"payment.succeeded","timestamp":"2026-01-01T00:00:00Z","data":{"order_id":"` +
+		gap(len(sale.OrderID{}.String())) + `","payment_id":"pay_` + gap(len(word())) +
+		`","amount":` + strconv.Itoa(price) + `,"currency":"` + currency + `"}}`
+	f := newForm("/api/payments/webhook", headers, body)
+	return &paidForm{form: f, body: f.bytes[len(f.bytes)-len(body):], key: key}
+}
+
+// fill makes it a new payment of an order, signed now.
+func (p *paidForm) fill(order sale.OrderID) []byte {
+	message, timestamp := word(), strconv.FormatInt(time.Now().Unix(), 10)
+	copy(p.gaps[gapOrder], order.String())
+	copy(p.gaps[gapPayment], word())
+	copy(p.gaps[gapMessage], message)
+	copy(p.gaps[gapTime], timestamp)
+	copy(p.gaps[gapSignature], signature.Of(p.key, "msg_"+message, timestamp, p.body))
+	return p.bytes
 }

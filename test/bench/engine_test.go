@@ -53,6 +53,8 @@ const (
 	// overNaive and overOwn are by how much too much is offered.
 	overNaive = 10
 	overOwn   = 2
+	// flowRequests are what a whole flow takes: a hold, its order, the payment.
+	flowRequests = 3
 	// firstBatch is the size of the raw batches until the engine has shown its own.
 	firstBatch = 128
 	// fewLines is what a table has before its first sale is over.
@@ -91,9 +93,10 @@ type engine struct {
 	read      sale.ProductID // the product that is read
 	many      sale.ProductID // the product with many old lines
 
-	batch  map[keyKind]int
-	report *report
-	round  *round
+	batch     map[keyKind]int
+	flowBatch int // how many requests a transaction of whole flows had
+	report    *report
+	round     *round
 }
 
 // contender is one thing to be measured.
@@ -129,7 +132,7 @@ func open(b *testing.B) *engine {
 			oldLines: *flagOld, units: 10_000, buyers: 50_000,
 		},
 		databases: map[string]*database{}, processes: map[string]*process{},
-		batch: map[keyKind]int{holdIDKeys: firstBatch, arbitraryKeys: firstBatch},
+		batch: map[keyKind]int{holdIDKeys: firstBatch, arbitraryKeys: firstBatch}, flowBatch: firstBatch,
 	}
 	b.Cleanup(e.http.CloseIdleConnections)
 	rounds := *flagRounds
@@ -271,6 +274,7 @@ func (e *engine) others() []contender {
 		{nameSoldOut, e.refusals},
 		{nameHoldsAgain, func(ctx context.Context) (*measure, error) { return e.holds(ctx, "coalesced", holdIDKeys) }},
 		{nameFlow, e.flows},
+		{nameRawFlow, e.rawFlows},
 		{nameSellOut, e.sellOut},
 		{nameOverNaive, func(ctx context.Context) (*measure, error) {
 			return e.overload(ctx, overNaive*e.peak(nameNaive))
@@ -427,16 +431,27 @@ func (e *engine) rawHTTP(ctx context.Context) (*measure, error) {
 }
 
 func (e *engine) rawDB(ctx context.Context, kind keyKind) (*measure, error) {
+	return e.raws(ctx, kind, e.batch[kind], (*rawDB).holds)
+}
+
+// rawFlows writes what the engine writes for whole flows, in batches of the same size.
+func (e *engine) rawFlows(ctx context.Context) (*measure, error) {
+	return e.raws(ctx, holdIDKeys, e.flowBatch, (*rawDB).flows)
+}
+
+func (e *engine) raws(
+	ctx context.Context, kind keyKind, batch int, write func(*rawDB, context.Context) error,
+) (*measure, error) {
 	product, queries := e.product("raw", plenty), store.New()
 	made, err := queries.GetProduct(ctx, e.raw.SQL(), product)
 	if err != nil {
 		return nil, fmt.Errorf("read a product: %w", err)
 	}
-	raw := rawDB{
-		pool: e.raw.SQL(), queries: queries, product: made, batch: e.batch[kind], kind: kind,
+	raw := &rawDB{
+		pool: e.raw.SQL(), queries: queries, product: made, batch: batch, kind: kind,
 		pids: pids{database: e.mysqlPID},
 	}
-	l, err := raw.run(ctx, e.size.warm, e.size.window)
+	l, err := raw.run(ctx, e.size.warm, e.size.window, func(ctx context.Context) error { return write(raw, ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -513,6 +528,8 @@ func (e *engine) flows(ctx context.Context) (*measure, error) {
 	e.databases["coalesced"].sold[product] += int64(l.all[http.StatusOK])
 	m := measureOf(l, http.StatusOK)
 	m.Numbers = e.counters().per(before, float64(l.all[http.StatusOK]))
+	m.Numbers[numberBatch] = flowRequests * 1000 / m.Numbers["commits per 1,000"]
+	e.flowBatch = max(int(m.Numbers[numberBatch]), 1)
 	profiled()
 	return m, nil
 }

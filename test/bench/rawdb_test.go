@@ -34,8 +34,8 @@ type rawDB struct {
 	pids    pids
 }
 
-// run writes batches for warm and window, and counts those of the window.
-func (r *rawDB) run(ctx context.Context, warm, window time.Duration) (*load, error) {
+// run writes batches for warm and window, and counts the members of those of the window.
+func (r *rawDB) run(ctx context.Context, warm, window time.Duration, write func(context.Context) error) (*load, error) {
 	from := time.Now().Add(warm)
 	to := from.Add(window)
 	sum := &load{window: map[int]int{}, all: map[int]int{}, took: window}
@@ -45,7 +45,7 @@ func (r *rawDB) run(ctx context.Context, warm, window time.Duration) (*load, err
 	for range rawConnections {
 		running.Go(func() {
 			for time.Now().Before(to) {
-				err := r.write(ctx)
+				err := write(ctx)
 				ended := time.Now()
 				mu.Lock()
 				if err != nil {
@@ -69,7 +69,19 @@ func (r *rawDB) run(ctx context.Context, warm, window time.Duration) (*load, err
 	return sum, failed
 }
 
-func (r *rawDB) write(ctx context.Context) (err error) {
+// holds writes a batch of new holds.
+func (r *rawDB) holds(ctx context.Context) error {
+	return r.tx(ctx, func(tx *sql.Tx, now time.Time) error {
+		if r.kind == arbitraryKeys {
+			if err := r.writeKeys(ctx, tx, now); err != nil {
+				return err
+			}
+		}
+		return r.hold(ctx, tx, r.newIDs(), now)
+	})
+}
+
+func (r *rawDB) tx(ctx context.Context, work func(*sql.Tx, time.Time) error) (err error) {
 	tx, err := r.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -79,26 +91,31 @@ func (r *rawDB) write(ctx context.Context) (err error) {
 			_ = tx.Rollback() // the first error says more
 		}
 	}()
-	now := time.Now().UTC()
-	if r.kind == arbitraryKeys {
-		if err := r.writeKeys(ctx, tx, now); err != nil {
-			return err
-		}
+	if err := work(tx, time.Now().UTC()); err != nil {
+		return err
 	}
+	return tx.Commit()
+}
+
+func (r *rawDB) newIDs() []sale.HoldID {
 	ids := make([]sale.HoldID, r.batch)
 	for i := range ids {
 		ids[i] = sale.NewHoldID(r.product.ID)
 	}
 	slices.SortFunc(ids, sale.HoldID.Compare)
-	var args []any
+	return ids
+}
+
+func (r *rawDB) hold(ctx context.Context, tx *sql.Tx, ids []sale.HoldID, now time.Time) error {
+	var lines []any
 	for _, id := range ids {
-		args = lineArgs(args, id, r.product.ID, "buyer-"+word(), now)
+		lines = lineArgs(lines, id, r.product.ID, "buyer-"+word(), now)
 	}
-	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertHoldLine, r.batch), args...); err != nil {
-		return fmt.Errorf("write lines: %w", err)
+	if err := insert(ctx, tx, store.InsertHoldLine, len(ids), lines); err != nil {
+		return err
 	}
-	_, err = r.queries.ReserveStock(ctx, tx, store.ReserveStockParams{
-		Quantity: int64(r.batch), Now: now, ID: r.product.ID, RulesVersion: r.product.RulesVersion,
+	_, err := r.queries.ReserveStock(ctx, tx, store.ReserveStockParams{
+		Quantity: int64(len(ids)), Now: now, ID: r.product.ID, RulesVersion: r.product.RulesVersion,
 		PriceAmount: r.product.PriceAmount, Currency: r.product.Currency, PerCustomerLimit: r.product.PerCustomerLimit,
 		HoldTtlSeconds: r.product.HoldTtlSeconds, PaymentWindowSeconds: r.product.PaymentWindowSeconds,
 	})
@@ -106,12 +123,12 @@ func (r *rawDB) write(ctx context.Context) (err error) {
 		return fmt.Errorf("take the units: %w", err)
 	}
 	_, err = r.queries.RecordMovement(ctx, tx, store.RecordMovementParams{
-		Delta: int64(-r.batch), Reason: sale.MovementHeld, CreatedAt: now, ID: r.product.ID,
+		Delta: int64(-len(ids)), Reason: sale.MovementHeld, CreatedAt: now, ID: r.product.ID,
 	})
 	if err != nil {
 		return fmt.Errorf("write the movement: %w", err)
 	}
-	return tx.Commit()
+	return nil
 }
 
 func (r *rawDB) writeKeys(ctx context.Context, tx *sql.Tx, now time.Time) error {
@@ -124,8 +141,13 @@ func (r *rawDB) writeKeys(ctx context.Context, tx *sql.Tx, now time.Time) error 
 	for _, key := range keys {
 		args = append(args, key, key, key, now)
 	}
-	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertIdempotencyKey, r.batch), args...); err != nil {
-		return fmt.Errorf("write keys: %w", err)
+	return insert(ctx, tx, store.InsertIdempotencyKey, len(keys), args)
+}
+
+// insert writes so many rows with one statement.
+func insert(ctx context.Context, tx *sql.Tx, query string, rows int, args []any) error {
+	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(query, rows), args...); err != nil {
+		return fmt.Errorf("write %d rows: %w", rows, err)
 	}
 	return nil
 }

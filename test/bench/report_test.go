@@ -37,6 +37,7 @@ const (
 	nameBareAgain    = "the same bytes, once more"
 	nameSoldOut      = "sold-out refusals"
 	nameFlow         = "hold, order, paid"
+	nameRawFlow      = "raw-db, hold, order, paid"
 	nameSellOut      = "until sold out"
 	nameOverNaive    = "open, 10 x naive's peak"
 	nameOverOwn      = "open, 2 x its own peak"
@@ -150,6 +151,11 @@ type of func(name string) float64
 
 func inverse(a, b float64) float64 { return 1 / (1/a + 1/b) }
 
+// flowCeiling is what whole flows could come to if the engine itself cost nothing.
+func flowCeiling(rate of) float64 {
+	return inverse(rate(nameRawFlow), rate(nameRawHTTP)/flowRequests)
+}
+
 func (r *report) list() []figure {
 	perUnit := float64(r.Units)
 	return []figure{
@@ -204,6 +210,12 @@ func (r *report) list() []figure {
 		}},
 		{name: "whole flows / holds", goal: "≥ 0.25", value: func(rate, _, _ of) float64 {
 			return rate(nameFlow) / rate(nameCoalescedID)
+		}},
+		{name: "whole flows / their ceiling", goal: "–", value: func(rate, _, _ of) float64 {
+			return rate(nameFlow) / flowCeiling(rate)
+		}},
+		{name: "the ceiling of whole flows / that of holds", goal: "–", value: func(rate, _, _ of) float64 {
+			return flowCeiling(rate) / inverse(rate(nameRawDBID), rate(nameRawHTTP))
 		}},
 		{name: fmt.Sprintf("cost of a hold with %s old lines / with 10³", power(r.OldLines)), goal: "≤ 1.25", value: func(rate, _, _ of) float64 {
 			return rate(nameFew) / rate(nameMany)
@@ -329,7 +341,7 @@ func pick(m *round, name string, get func(*measure) float64) float64 {
 func names() []string {
 	return []string{
 		nameNaive, nameUnitRows, nameCoalescedID, nameHoldsAgain, nameCoalescedKey, nameRawHTTP, nameRawDBID, nameRawDBKey,
-		nameOneNaive, nameOneCoalesced, nameRead, nameBareRead, nameBareAgain, nameSoldOut, nameFlow, nameSellOut,
+		nameOneNaive, nameOneCoalesced, nameRead, nameBareRead, nameBareAgain, nameSoldOut, nameFlow, nameRawFlow, nameSellOut,
 		nameOverNaive, nameOverOwn, nameSlow, nameFew, nameMany,
 	}
 }

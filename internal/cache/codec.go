@@ -2,6 +2,7 @@ package cache
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,6 +14,9 @@ import (
 // namespace holds the number of the encoding below: programs of two encodings
 // side by side use different keys.
 const namespace = "flashsale:p1:"
+
+// errImpossible says that an entry is none of ours, or was spoiled.
+var errImpossible = errors.New("decode product: the database could not have it")
 
 // entry is a product in Redis, but for its id, which is in the key, and its
 // version, which stands before the JSON, where the script reads it. Instants are
@@ -59,6 +63,8 @@ func encode(p *sale.Product) (string, error) {
 	return strconv.FormatInt(p.Version, 10) + string(text), nil
 }
 
+// decode reads what Redis has. Anybody may have written it, so what the database could not
+// have is an error.
 func decode(id sale.ProductID, text string) (sale.Product, error) {
 	digits, _, _ := strings.Cut(text, "{")
 	version, err := strconv.ParseInt(digits, 10, 64)
@@ -69,7 +75,7 @@ func decode(id sale.ProductID, text string) (sale.Product, error) {
 	if err := json.Unmarshal([]byte(text[len(digits):]), &e); err != nil {
 		return sale.Product{}, fmt.Errorf("decode product: %w", err)
 	}
-	return sale.Product{
+	product := sale.Product{
 		ID:   id,
 		SKU:  e.SKU,
 		Name: e.Name,
@@ -88,8 +94,37 @@ func decode(id sale.ProductID, text string) (sale.Product, error) {
 		Version:        version,
 		CreatedAt:      time.UnixMicro(e.CreatedAt).UTC(),
 		UpdatedAt:      time.UnixMicro(e.UpdatedAt).UTC(),
-	}, nil
+	}
+	if !possible(&product) {
+		return sale.Product{}, errImpossible
+	}
+	return product, nil
 }
+
+// possible says whether the database could have a product.
+func possible(p *sale.Product) bool {
+	return min(p.Version, p.StockVersion, p.RulesVersion) >= 1 &&
+		p.SKU != "" && p.Name != "" &&
+		0 <= p.AvailableStock && p.AvailableStock <= p.TotalStock && p.TotalStock <= sale.MaxStock &&
+		possibleRules(&p.Rules) &&
+		possibleTime(p.CreatedAt) && possibleTime(p.UpdatedAt)
+}
+
+func possibleRules(r *sale.Rules) bool {
+	return 0 <= r.Price.Amount && r.Price.Amount <= sale.MaxAmount && isCurrency(r.Price.Currency) &&
+		(r.SaleStartsAt == nil || possibleTime(*r.SaleStartsAt)) &&
+		(r.SaleEndsAt == nil || possibleTime(*r.SaleEndsAt)) &&
+		(r.PerCustomerLimit == nil || *r.PerCustomerLimit >= 1) &&
+		min(r.HoldTTL, r.PaymentWindow) > 0
+}
+
+func isCurrency(code string) bool {
+	return len(code) == 3 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+// possibleTime says whether an instant has a year of four digits, as the database keeps it and
+// an answer shows it.
+func possibleTime(t time.Time) bool { return 1000 <= t.Year() && t.Year() <= 9999 }
 
 func micros(t *time.Time) *int64 {
 	if t == nil {

@@ -28,6 +28,8 @@ const (
 	batch = 100
 	// wrongType is what Redis's error begins with where a key has another type.
 	wrongType = "WRONGTYPE"
+	// endless is the life, in milliseconds, of a key that never expires.
+	endless = -1
 )
 
 // errDisconnected says that Redis failed a moment ago and is not asked now.
@@ -35,7 +37,7 @@ var errDisconnected = errors.New("not connected to Redis")
 
 // setIfNewer writes products of which Redis has an older version or none. It
 // answers with the version of each that is there afterwards. What is of another type
-// than ours is replaced like what is older. Its last command on
+// than ours, or would live longer, is replaced like what is older. Its last command on
 // a key reads it, so that Redis will tell the caller of the next write by another.
 // ARGV: the life in milliseconds, then a version and an encoded product for each
 // key.
@@ -44,7 +46,9 @@ var errDisconnected = errors.New("not connected to Redis")
 var setIfNewer = rueidis.NewLuaScript(`
 local versions = {}
 for i, key in ipairs(KEYS) do
-  local head = redis.pcall('GETRANGE', key, 0, 19)
+  local life = redis.call('PTTL', key)
+  local ours = life >= 0 and life <= tonumber(ARGV[1])
+  local head = ours and redis.pcall('GETRANGE', key, 0, 19)
   local stored = type(head) == 'string' and tonumber(string.match(head, '^%d+')) or 0
   local version = tonumber(ARGV[2 * i])
   if stored < version then
@@ -263,8 +267,8 @@ func (r *remote) get(ctx context.Context, id sale.ProductID) (sale.Product, time
 		return sale.Product{}, 0, false
 	}
 	product, err := decode(id, text)
-	if err != nil { // somebody else's: it expires soon
-		r.meter.CacheFailed(OpGet)
+	if err != nil || life == endless || life > redisLife.Milliseconds() {
+		r.meter.CacheFailed(OpGet) // somebody else's: it expires soon, or the next write replaces it
 		return sale.Product{}, 0, false
 	}
 	return product, time.Duration(life) * time.Millisecond, true

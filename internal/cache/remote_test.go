@@ -216,6 +216,91 @@ func TestAValueOfAnotherTypeIsReplacedAndCostsNobodyRedis(t *testing.T) {
 	assert.Zero(t, counted.failures(OpPut))
 }
 
+func TestAnEntryThatNoProductCanBeIsNotServed(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	admin := client(t, url)
+	tooLate := time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, spoil := range map[string]func(*sale.Product){
+		"version 0":                func(p *sale.Product) { p.Version = 0 },
+		"a negative version":       func(p *sale.Product) { p.Version = -1 },
+		"no version of its stock":  func(p *sale.Product) { p.StockVersion = 0 },
+		"no version of its rules":  func(p *sale.Product) { p.RulesVersion = 0 },
+		"no sku":                   func(p *sale.Product) { p.SKU = "" },
+		"no name":                  func(p *sale.Product) { p.Name = "" },
+		"less than nothing":        func(p *sale.Product) { p.AvailableStock = -1 },
+		"more than all":            func(p *sale.Product) { p.AvailableStock = p.TotalStock + 1 },
+		"more than there may be":   func(p *sale.Product) { p.TotalStock = sale.MaxStock + 1 },
+		"no currency":              func(p *sale.Product) { p.Price.Currency = "" },
+		"a currency in lower case": func(p *sale.Product) { p.Price.Currency = "eur" },
+		"a negative price":         func(p *sale.Product) { p.Price.Amount = -1 },
+		"too high a price":         func(p *sale.Product) { p.Price.Amount = sale.MaxAmount + 1 },
+		"no time for a hold":       func(p *sale.Product) { p.HoldTTL = 0 },
+		"no time for a payment":    func(p *sale.Product) { p.PaymentWindow = -time.Second },
+		"a limit of nothing":       func(p *sale.Product) { p.PerCustomerLimit = new(int64) },
+		"a start after all years":  func(p *sale.Product) { p.SaleStartsAt = &tooLate },
+		"an end after all years":   func(p *sale.Product) { p.SaleEndsAt = &tooLate },
+		"made after all years":     func(p *sale.Product) { p.CreatedAt = tooLate },
+		"changed after all years":  func(p *sale.Product) { p.UpdatedAt = tooLate },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, _ := connected(t, url, prefix)
+			truth := newTruth()
+			bad := truth.product
+			spoil(&bad)
+			text, err := encode(&bad)
+			require.NoError(t, err)
+			set := admin.B().Set().Key(c.remote.key(bad.ID)).Value(text).Px(redisLife).Build()
+			require.NoError(t, admin.Do(t.Context(), set).Error())
+
+			product, hit, err := c.Get(t.Context(), bad.ID, truth.load)
+			require.NoError(t, err)
+			assert.False(t, hit)
+			assert.Equal(t, truth.product, product)
+			assert.Equal(t, StateOK, c.State())
+		})
+	}
+}
+
+func TestAnEntryThatLivesTooLongIsNotServedButReplaced(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	c, counted := connected(t, url, prefix)
+	admin := client(t, url)
+	for name, life := range map[string]string{"for ever": "PERSIST", "for an hour": "PEXPIRE"} {
+		t.Run(name, func(t *testing.T) {
+			truth := newTruth()
+			key := c.remote.key(truth.id())
+			text, err := encode(new(example(truth.id(), 1000)))
+			require.NoError(t, err)
+			spoil := func() {
+				set := admin.B().Set().Key(key).Value(text).Build()
+				require.NoError(t, admin.Do(t.Context(), set).Error())
+				if life == "PEXPIRE" {
+					require.NoError(t, admin.Do(t.Context(), admin.B().Pexpire().Key(key).Milliseconds(time.Hour.Milliseconds()).Build()).Error())
+				}
+			}
+			kept := func() int64 {
+				awaitEntry(t, c, truth.id())
+				product, _, found := c.remote.get(t.Context(), truth.id())
+				require.True(t, found)
+				return product.Version
+			}
+
+			spoil()
+			assert.Equal(t, int64(1), version(t, c, truth))
+			assert.Equal(t, int64(1), kept())
+			spoil()
+			c.Put(t.Context(), truth.commit())
+			assert.Equal(t, int64(2), version(t, c, truth))
+			assert.Equal(t, int64(2), kept())
+		})
+	}
+	assert.Zero(t, counted.failures(OpPut))
+	assert.Equal(t, StateOK, c.State())
+}
+
 // awaitEntry waits until Redis has the product: a load goes there after its
 // readers were answered.
 func awaitEntry(t *testing.T, c *Cache, id sale.ProductID) {

@@ -15,14 +15,14 @@ import (
 // once are few, and each takes about a kilobyte.
 const maxEncoded = 1024
 
-// encodedProducts keeps the JSON of products, made once for each version.
+// encodedProducts keeps the JSON of products, made once for each state.
 type encodedProducts struct {
 	mu   sync.RWMutex
 	byID map[sale.ProductID]encodedProduct
 }
 
 type encodedProduct struct {
-	version int64
+	product sale.Product
 	body    []byte
 }
 
@@ -30,13 +30,13 @@ func newEncodedProducts() *encodedProducts {
 	return &encodedProducts{byID: map[sale.ProductID]encodedProduct{}}
 }
 
-// of gives a product's JSON. A row's version rises with any change, so equal
-// versions are equal bodies.
+// of gives a product's JSON. What a version is believed to be, Redis may have had wrong, so
+// the whole products are compared.
 func (e *encodedProducts) of(product sale.Product) ([]byte, error) {
 	e.mu.RLock()
 	known := e.byID[product.ID]
 	e.mu.RUnlock()
-	if known.body != nil && known.version == product.Version {
+	if known.body != nil && known.product == product {
 		return known.body, nil
 	}
 	body, err := json.Marshal(productBody(product))
@@ -48,7 +48,7 @@ func (e *encodedProducts) of(product sale.Product) ([]byte, error) {
 	if len(e.byID) >= maxEncoded {
 		clear(e.byID)
 	}
-	e.byID[product.ID] = encodedProduct{version: product.Version, body: body}
+	e.byID[product.ID] = encodedProduct{product: product, body: body}
 	return body, nil
 }
 

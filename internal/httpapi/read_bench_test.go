@@ -49,7 +49,7 @@ func cachedAPI(tb testing.TB) (http.Handler, string) {
 	return newAPI(tb, cfg), "/api/products/" + product.ID.String()
 }
 
-func TestEncodedProductFollowsItsVersion(t *testing.T) {
+func TestEncodedProductIsThatOfTheVeryProduct(t *testing.T) {
 	encoded := newEncodedProducts()
 	product := sale.Product{ID: sale.NewProductID(), Version: 1, AvailableStock: 10}
 	first, err := encoded.of(product)
@@ -61,6 +61,10 @@ func TestEncodedProductFollowsItsVersion(t *testing.T) {
 	newer, err := encoded.of(product)
 	require.NoError(t, err)
 	require.Contains(t, string(newer), `"available_stock":9`)
+	product.AvailableStock = 8 // Redis had it wrong before
+	mended, err := encoded.of(product)
+	require.NoError(t, err)
+	require.Contains(t, string(mended), `"available_stock":8`)
 }
 
 func TestEncodedProductsAreBounded(t *testing.T) {

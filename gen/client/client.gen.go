@@ -1832,8 +1832,9 @@ type ClientInterface interface {
 	// does not read for 10 seconds is cut off.
 	//
 	// A browser's `EventSource` connects again by itself and sends the last `id` as `Last-Event-ID`: if that is
-	// still the product's version, nothing comes until something changes, else the stock as it is. It gives up
-	// after an answer like 503: make a new one then. The stream ends when the server shuts down.
+	// still the product's version, nothing comes until something changes, else the stock as it is. Where it is a
+	// version that this server has not seen yet, an older one is told only if none comes within three seconds. An
+	// `EventSource` gives up after an answer like 503: make a new one then. The stream ends when the server shuts down.
 	//
 	// The answer does not end by itself, so the page that you may be reading this on cannot show it. `curl -N`
 	// can.
@@ -2470,8 +2471,9 @@ func (c *Client) AuditProduct(ctx context.Context, productID ProductID, reqEdito
 // does not read for 10 seconds is cut off.
 //
 // A browser's `EventSource` connects again by itself and sends the last `id` as `Last-Event-ID`: if that is
-// still the product's version, nothing comes until something changes, else the stock as it is. It gives up
-// after an answer like 503: make a new one then. The stream ends when the server shuts down.
+// still the product's version, nothing comes until something changes, else the stock as it is. Where it is a
+// version that this server has not seen yet, an older one is told only if none comes within three seconds. An
+// `EventSource` gives up after an answer like 503: make a new one then. The stream ends when the server shuts down.
 //
 // The answer does not end by itself, so the page that you may be reading this on cannot show it. `curl -N`
 // can.
@@ -4372,8 +4374,9 @@ type ClientWithResponsesInterface interface {
 	// does not read for 10 seconds is cut off.
 	//
 	// A browser's `EventSource` connects again by itself and sends the last `id` as `Last-Event-ID`: if that is
-	// still the product's version, nothing comes until something changes, else the stock as it is. It gives up
-	// after an answer like 503: make a new one then. The stream ends when the server shuts down.
+	// still the product's version, nothing comes until something changes, else the stock as it is. Where it is a
+	// version that this server has not seen yet, an older one is told only if none comes within three seconds. An
+	// `EventSource` gives up after an answer like 503: make a new one then. The stream ends when the server shuts down.
 	//
 	// The answer does not end by itself, so the page that you may be reading this on cannot show it. `curl -N`
 	// can.
@@ -6344,8 +6347,9 @@ func (c *ClientWithResponses) AuditProductWithResponse(ctx context.Context, prod
 // does not read for 10 seconds is cut off.
 //
 // A browser's `EventSource` connects again by itself and sends the last `id` as `Last-Event-ID`: if that is
-// still the product's version, nothing comes until something changes, else the stock as it is. It gives up
-// after an answer like 503: make a new one then. The stream ends when the server shuts down.
+// still the product's version, nothing comes until something changes, else the stock as it is. Where it is a
+// version that this server has not seen yet, an older one is told only if none comes within three seconds. An
+// `EventSource` gives up after an answer like 503: make a new one then. The stream ends when the server shuts down.
 //
 // The answer does not end by itself, so the page that you may be reading this on cannot show it. `curl -N`
 // can.

@@ -232,14 +232,20 @@ func TestASilentStreamLivesBeyondTheServersLimitsAndShowsIt(t *testing.T) {
 }
 
 func TestWhoComesBackIsToldTheStateUnlessItIsTheLastThatCame(t *testing.T) {
-	for id, told := range map[string]bool{"7": false, "6": true, "8": true, "0": true, "-7": true, "seven": true, "7 ": false, "99999999999999999999": true} {
+	const atOnce, late, never = time.Duration(0), 3 * time.Second, -1
+	for id, told := range map[string]time.Duration{
+		"7": never, "6": atOnce, "8": late, "0": atOnce, "-7": atOnce, "seven": atOnce, "7 ": never,
+		"9223372036854775807": late, "99999999999999999999": atOnce,
+	} {
 		t.Run(id, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStation(t)
 				stream := s.watch("Last-Event-ID: " + id)
 				s.expect(stream, preamble)
-				if told {
+				began := time.Now()
+				if told != never {
 					s.expect(stream, s.event())
+					assert.Equal(t, told, time.Since(began))
 				}
 				s.expect(stream, comment)
 				s.take()

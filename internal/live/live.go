@@ -24,6 +24,10 @@ const (
 	// failureGap is the same after a look that failed: what does not answer is
 	// not asked ten times a second for each product.
 	failureGap = time.Second
+	// maxLag is by how much Read may be behind what another process has told of: as long
+	// as an entry of the cache lives, with the time in which it was loaded. What is older
+	// for longer is the truth, of a database that was restored for example.
+	maxLag = 3 * time.Second
 	// maxListeners bounds the listeners of a process: each costs it a connection,
 	// two goroutines and some 20 kilobytes.
 	maxListeners = 20_000
@@ -79,6 +83,8 @@ type topic struct {
 	open      context.Context // ends with the topic
 	close     context.CancelFunc
 	listeners int // under the hub's lock
+
+	behind time.Time // since when all looks found an older state; zero: the last did not
 }
 
 // Event is one state of a product. Its bytes are shared: nobody may write to them.
@@ -112,7 +118,7 @@ func (h *Hub) Close() {
 // first to listen waits for Read and gets its error, CodeProductNotFound for
 // example. CodeOverloaded says that the process has as many listeners as it takes,
 // CodeUnavailable that the hub is closed. seen is the version that the listener
-// knows already, 0 for none.
+// says to know already, 0 for none: no older one is told before it has lasted.
 func (h *Hub) Listen(ctx context.Context, id sale.ProductID, seen int64) (*Listener, error) {
 	if listener, err := h.enter(id, seen, nil); !errors.Is(err, errFirst) {
 		return listener, err
@@ -148,11 +154,7 @@ func (h *Hub) enter(id sale.ProductID, seen int64, first *Event) (*Listener, err
 	t.listeners++
 	h.listeners++
 	h.cfg.Meter.ListenersChanged(1)
-	listener := &Listener{hub: h, topic: t}
-	if t.latest.Load().Version == seen {
-		listener.seen = seen
-	}
-	return listener, nil
+	return &Listener{hub: h, topic: t, seen: seen, trusts: time.Now().Add(maxLag)}, nil
 }
 
 // begin lets a topic live until its end. The caller holds the lock.

@@ -43,13 +43,13 @@ func (h *Hub) watch(t *topic) {
 	}
 }
 
-// look publishes the product's state when it is newer than the latest one.
+// look publishes the product's state when it is news.
 func (h *Hub) look(t *topic) error {
 	product, err := h.cfg.Read(t.open, t.id)
 	if err != nil {
 		return err
 	}
-	if product.Version <= t.latest.Load().Version {
+	if !t.isNews(product.Version, time.Now()) {
 		return nil
 	}
 	event, err := h.event(product)
@@ -59,6 +59,20 @@ func (h *Hub) look(t *topic) error {
 	before := t.latest.Swap(&state{Event: event, changed: make(chan struct{})})
 	close(before.changed)
 	return nil
+}
+
+// isNews says whether a version that a look found is newer than the latest, or older for too
+// long to be late.
+func (t *topic) isNews(version int64, now time.Time) bool {
+	latest := t.latest.Load().Version
+	switch {
+	case version >= latest:
+		t.behind = time.Time{}
+		return version > latest
+	case t.behind.IsZero():
+		t.behind = now
+	}
+	return now.Sub(t.behind) >= maxLag
 }
 
 // report tells operators of a change, not of each look.

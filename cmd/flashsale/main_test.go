@@ -179,6 +179,8 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 		"an event's id that is none":        {good, "webhooks redeliver --endpoint whe_01kjmma2g0f398qskz672th7hq --event 17"},
 		"a webhook of an unknown type":      {good, "demo webhook --order ord_01kjmma2g0f398qskz672th7hq --type paid"},
 		"a configuration without database":  {nil, "serve"},
+		"a DSN without a name":              {[]string{app.EnvMySQLDSN + "=user:password@tcp(127.0.0.1:1)/"}, "migrate up"},
+		"a Redis without a number":          {append([]string{app.EnvRedisURL + "=redis://127.0.0.1:1/x"}, good...), "serve"},
 		"a stress without database":         {nil, "stress inventory"},
 		"a self-check without database":     {nil, "stress inventory --self-check --url http://localhost"},
 		"a demo without secret":             {good[:1], "demo setup --wipe"},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/flashsale-api/flashsale/internal/action"
+	"github.com/flashsale-api/flashsale/internal/cache"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/payment"
 	"github.com/flashsale-api/flashsale/internal/sale"
@@ -114,10 +114,10 @@ func LoadConfig(environ []string, required ...string) (Config, error) {
 	cfg := Config{
 		Addr:                 r.address(EnvAddr, defaultAddr),
 		AdminAddr:            r.address(EnvAdminAddr, "127.0.0.1:9090"),
-		MySQLDSN:             r.dsn(EnvMySQLDSN),
+		MySQLDSN:             r.checked(EnvMySQLDSN, mysql.CheckDSN),
 		MySQLConnections:     r.integer(EnvMySQLConnections, 32, 1, maxConnections),
 		OperationTimeout:     r.duration(EnvOperationTimeout, mysql.DefaultTimeout, minOperationTimeout, maxOperationTimeout),
-		RedisURL:             r.redisURL(EnvRedisURL),
+		RedisURL:             r.checked(EnvRedisURL, cache.CheckURL),
 		WebhookSecrets:       r.list(EnvWebhookSecrets),
 		StripeWebhookSecrets: r.list(EnvStripeWebhookSecrets),
 		LatePayment: sale.LatePayment(r.oneOf(EnvLatePayment,
@@ -268,27 +268,14 @@ func (r *reader) address(name, fallback string) string {
 	return value
 }
 
-// dsn never shows the value, nor the driver's error, which may quote it.
-func (r *reader) dsn(name string) string {
+// checked reads a secret that check has to find right, without repeating it.
+func (r *reader) checked(name string, check func(string) error) string {
 	value := r.secret(name)
 	if value == "" {
 		return ""
 	}
-	if _, err := mysql.WithDatabase(value, ""); err != nil {
-		r.fault(name, "it is not a DSN such as user:password@tcp(host:3306)/database")
-	}
-	return value
-}
-
-// redisURL never shows the value, which may hold a password.
-func (r *reader) redisURL(name string) string {
-	value := r.secret(name)
-	if value == "" {
-		return ""
-	}
-	parsed, err := url.Parse(value)
-	if err != nil || !slices.Contains([]string{"redis", "rediss"}, parsed.Scheme) || parsed.Host == "" {
-		r.fault(name, "it is not a URL such as redis://host:6379/0")
+	if err := check(value); err != nil {
+		r.fault(name, "%v", err)
 	}
 	return value
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -79,10 +80,26 @@ type remote struct {
 	ended chan struct{}
 }
 
+// CheckURL says why Open would refuse a URL, without repeating it.
+func CheckURL(text string) error {
+	_, err := parseURL(text)
+	return err
+}
+
+// parseURL takes fewer URLs than the client does: those of one server, on the network.
+func parseURL(text string) (rueidis.ClientOption, error) {
+	option, err := rueidis.ParseURL(text)
+	if parsed, urlErr := url.Parse(text); err != nil || urlErr != nil ||
+		parsed.Scheme != "redis" && parsed.Scheme != "rediss" || parsed.Host == "" {
+		return option, errors.New("the Redis URL cannot be read: want redis://user:password@host:port/0")
+	}
+	return option, nil
+}
+
 func openRemote(ctx context.Context, cfg Config, local *local) (*remote, error) {
-	option, err := rueidis.ParseURL(cfg.RedisURL)
+	option, err := parseURL(cfg.RedisURL)
 	if err != nil {
-		return nil, errors.New("the Redis URL cannot be read: want redis://user:password@host:port/0")
+		return nil, err
 	}
 	r := &remote{
 		keys:  cfg.Prefix + namespace,

@@ -107,13 +107,27 @@ func Open(cfg Config) (*DB, error) {
 	}, nil
 }
 
-func connector(dsn string, readTimeout time.Duration, deadlines timeouts) (*mysql.Config, error) {
+// CheckDSN says why Open would refuse a DSN, without repeating it.
+func CheckDSN(dsn string) error {
+	_, err := parseDSN(dsn)
+	return err
+}
+
+func parseDSN(dsn string) (*mysql.Config, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, errors.New("the MySQL DSN cannot be read: want user:password@tcp(host:port)/database")
 	}
 	if cfg.DBName == "" {
 		return nil, errors.New("the MySQL DSN names no database")
+	}
+	return cfg, nil
+}
+
+func connector(dsn string, readTimeout time.Duration, deadlines timeouts) (*mysql.Config, error) {
+	cfg, err := parseDSN(dsn)
+	if err != nil {
+		return nil, err
 	}
 	cfg.ParseTime = true
 	cfg.Loc = time.UTC

@@ -70,7 +70,22 @@ proof did not hold, 2 wrong usage or configuration.`,
 	root.SetErr(sh.err)
 	root.AddCommand(sh.serve(), sh.migrate(), sh.demo(), sh.stress(), sh.holds(), sh.webhooks(), sh.audit(),
 		sh.healthcheck(), sh.version())
+	root.InitDefaultHelpCmd()
+	for _, command := range root.Commands() {
+		if command.Name() == "help" {
+			// The library's own is content with anything.
+			command.Args, command.Example = aCommand, "  flashsale help migrate up"
+		}
+	}
 	return root
+}
+
+// aCommand refuses arguments that are not the path of a command.
+func aCommand(cmd *cobra.Command, path []string) error {
+	if _, rest, err := cmd.Root().Find(path); err != nil || len(rest) > 0 {
+		return usagef("there is no command %q", strings.Join(path, " "))
+	}
+	return nil
 }
 
 // group makes a command that only has commands below it.

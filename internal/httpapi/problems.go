@@ -119,7 +119,7 @@ func problemKinds() map[sale.Code]problemKind {
 		},
 		codeUnsupportedMedia: {
 			http.StatusUnsupportedMediaType, "Unsupported media type",
-			"The Content-Type is missing or is none that this operation takes. Send application/json in UTF-8.",
+			"The Content-Type is missing or is none that this operation takes, or the body has a Content-Encoding. Send application/json in UTF-8, not compressed.",
 		},
 		sale.CodeInvalidRequest: {
 			http.StatusUnprocessableEntity, "Invalid request",

@@ -195,6 +195,32 @@ func TestOnlyTheMediaTypesOfTheContractAreRead(t *testing.T) {
 	requireProblem(t, serve(handler, merge), 422, "invalid_request")
 }
 
+func TestABodyInAnyCodingIsNotRead(t *testing.T) {
+	handler := newAPI(t, testConfig(t))
+	for _, target := range []string{"/api/holds", "/api/payments/webhook"} {
+		for name, codings := range map[string][]string{
+			"gzip": {"gzip"}, "in capitals": {"GZIP"}, "unknown": {"br2"}, "several": {"identity, gzip"}, "on two lines": {"identity", "deflate"},
+		} {
+			t.Run(target+" "+name, func(t *testing.T) {
+				r := request(t, "POST", target, "{}", "Content-Type", jsonType)
+				r.Header["Content-Encoding"] = codings
+				w := serve(handler, r)
+				requireProblem(t, w, 415, "unsupported_media_type")
+				require.Equal(t, []string{"identity"}, w.Header().Values("Accept-Encoding"))
+			})
+		}
+	}
+	for _, plain := range [][]string{{"identity"}, {"Identity"}, {""}, {"identity,", "identity"}} {
+		r := request(t, "POST", "/api/holds", "{}", "Content-Type", jsonType)
+		r.Header["Content-Encoding"] = plain
+		requireProblem(t, serve(handler, r), 422, "invalid_request")
+	}
+	// RFC 7694: the header tells the one reason from the other.
+	w := serve(handler, request(t, "POST", "/api/holds", "{}", "Content-Type", "text/plain"))
+	requireProblem(t, w, 415, "unsupported_media_type")
+	require.Empty(t, w.Header().Values("Accept-Encoding"))
+}
+
 func TestBodiesAreLimited(t *testing.T) {
 	handler := newAPI(t, testConfig(t))
 	large := `{"customer_id":"` + strings.Repeat("c", MaxBody) + `"}`

@@ -28,6 +28,9 @@ const (
 
 	ifNoneMatch = "If-None-Match"
 
+	// identityCoding is that of a body as it is.
+	identityCoding = "identity"
+
 	// usualBody is more than most bodies have, in bytes.
 	usualBody = 4 << 10
 )
@@ -210,9 +213,14 @@ func joinLines(header http.Header, name string) {
 }
 
 // checkBody reads the body and leaves what it holds, once validated, for
-// validatedBinder. Nothing is done to a raw one but to look at its media type.
+// validatedBinder. Nothing is done to a raw one but to look at its
+// coding and media type.
 func (op *operation) checkBody(c echo.Context) ([]sale.FieldError, error) {
 	r := c.Request()
+	if isCoded(r.Header.Values(echo.HeaderContentEncoding)) {
+		setHeaders(c.Response().Header(), echo.HeaderAcceptEncoding, identityCoding)
+		return nil, sale.Fail(codeUnsupportedMedia, "The body has a Content-Encoding, which the server does not take.")
+	}
 	schema, ok := op.bodySchema(r.Header.Values(echo.HeaderContentType))
 	if !ok {
 		return nil, sale.Fail(codeUnsupportedMedia, "The body is of a media type that this operation does not take.")
@@ -235,6 +243,18 @@ func (op *operation) checkBody(c echo.Context) ([]sale.FieldError, error) {
 	}
 	exchangeOf(c).validated = value
 	return nil, nil
+}
+
+// isCoded says whether a body comes in any coding, which would be taken for its text.
+func isCoded(contentEncodings []string) bool {
+	for _, line := range contentEncodings {
+		for coding := range strings.SplitSeq(line, ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, identityCoding) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // bodySchema finds the schema for the one Content-Type of a request. JSON is

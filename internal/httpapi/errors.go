@@ -45,7 +45,7 @@ func (h *handlers) writeProblem(err error, c echo.Context) {
 		return
 	}
 	response := c.Response()
-	setHeaders(response.Header(), echo.HeaderContentType, problemMediaType, echo.HeaderCacheControl, "no-store")
+	setHeaders(response.Header(), echo.HeaderContentType, problemMediaType)
 	if wait := retryAfter(kind.status, failure.RetryAfter); wait != "" {
 		setHeaders(response.Header(), echo.HeaderRetryAfter, wait)
 	}

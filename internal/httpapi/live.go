@@ -87,7 +87,6 @@ func (s *stockStream) VisitWatchStockResponse(w http.ResponseWriter) error {
 	defer s.listener.WhenEnded(func() { limitWrite(controller, farewellLimit) })()
 	header := w.Header()
 	header.Set(echo.HeaderContentType, streamMediaType)
-	header.Set(echo.HeaderCacheControl, "no-store")
 	header.Set("X-Accel-Buffering", "no")
 	// A stream ends where its server stops: nobody is to send more requests there.
 	header.Set("Connection", "close")

@@ -61,12 +61,14 @@ func newExchange(ctx context.Context) *exchange {
 	return &exchange{Context: ctx, operation: otherOperation}
 }
 
-// identify gives the request its id, in its context and in the answer.
+// identify gives the request its id, in its context and in the answer. No cache may keep an
+// answer that says nothing else about it: some keep for an hour what does not forbid it.
 func (h *handlers) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		id := requestID(r.Header.Get(echo.HeaderXRequestID))
-		setHeaders(c.Response().Header(), echo.HeaderXRequestID, id, echo.HeaderXContentTypeOptions, "nosniff")
+		setHeaders(c.Response().Header(), echo.HeaderXRequestID, id, echo.HeaderXContentTypeOptions, "nosniff",
+			echo.HeaderCacheControl, "no-store")
 		c.SetRequest(r.WithContext(newExchange(telemetry.WithRequestID(r.Context(), id))))
 		return next(c)
 	}

@@ -101,6 +101,9 @@ func (c *contract) check(r *http.Request, response *http.Response, body []byte) 
 	if response.Header.Get("X-Request-Id") == "" {
 		return seen, errors.New("it names no request id")
 	}
+	if kept := response.Header.Get("Cache-Control"); kept != "no-store" && kept != "no-cache" {
+		return seen, fmt.Errorf("a cache may keep it: Cache-Control is %q", kept)
+	}
 	head := r.Method == http.MethodHead
 	if head && len(body) > 0 {
 		return seen, errors.New("an answer to HEAD has a body")

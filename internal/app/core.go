@@ -7,20 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/flashsale-api/flashsale/internal/action"
 	"github.com/flashsale-api/flashsale/internal/cache"
-	"github.com/flashsale-api/flashsale/internal/httpapi"
 	"github.com/flashsale-api/flashsale/internal/lane"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/telemetry"
 	"github.com/flashsale-api/flashsale/internal/webhook"
 )
-
-// readyTimeout bounds what a readiness probe waits for MySQL.
-const readyTimeout = time.Second
 
 // meter is the metrics as actions see them.
 type meter struct{ *telemetry.Metrics }
@@ -37,9 +32,10 @@ type Core struct {
 	Actions *action.Actions
 	DB      *mysql.DB
 
-	cache   *cache.Cache
-	metrics *telemetry.Metrics
-	sender  *webhook.Sender
+	cache     *cache.Cache
+	metrics   *telemetry.Metrics
+	sender    *webhook.Sender
+	readiness readiness
 }
 
 // Open wires a Core. It needs no server to be up: pools connect when they are
@@ -78,33 +74,4 @@ func (c *Core) Close() error {
 func (c *Core) product(ctx context.Context, id sale.ProductID) (sale.Product, error) {
 	read, err := c.Actions.GetProduct.Do(ctx, id)
 	return read.Product, err
-}
-
-// ready is what /readyz tells: MySQL has to be there and migrated, Redis is only
-// reported.
-func (c *Core) ready(ctx context.Context) httpapi.Readiness {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	state := httpapi.Readiness{Ready: true, MySQL: "up", Migrations: "current", Redis: redisWord(c.cache.State())}
-	switch version, err := c.DB.Ready(ctx); {
-	case errors.Is(err, mysql.ErrNotMigrated):
-		state.Ready, state.Migrations = false, "behind"
-	case err != nil:
-		state.Ready, state.MySQL, state.Migrations = false, "down", "unknown"
-	case version > mysql.LatestVersion():
-		state.Migrations = "ahead"
-	}
-	return state
-}
-
-// redisWord says the cache's state in the contract's words.
-func redisWord(state string) string {
-	switch state {
-	case cache.StateOK:
-		return "up"
-	case cache.StateOff:
-		return "disabled"
-	default:
-		return "down"
-	}
 }

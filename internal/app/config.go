@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -200,7 +201,7 @@ func (r *reader) secret(name string) string {
 	}
 	content, err := os.ReadFile(file) //nolint:gosec // the operator names the file
 	if err != nil {
-		r.fault(name+envFileSuffix, "the file cannot be read: %v", err)
+		r.fault(name+envFileSuffix, "the file cannot be read: %v", withoutPath(err))
 		r.faulty[name] = true
 		return ""
 	}
@@ -210,6 +211,16 @@ func (r *reader) secret(name string) string {
 		r.faulty[name] = true
 	}
 	return text
+}
+
+// withoutPath is the cause of a file's failure. Its path may be the secret itself, given under
+// the wrong name.
+func withoutPath(err error) error {
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
 }
 
 // list reads a secret that holds several, separated by commas.

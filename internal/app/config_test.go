@@ -132,6 +132,7 @@ func TestEachFaultIsNamedByItsVariable(t *testing.T) {
 		"a level that is not offered":     {"FLASHSALE_LOG_LEVEL=loud", "FLASHSALE_LOG_LEVEL:"},
 		"an answer that is neither":       {"FLASHSALE_ALLOW_WIPE=yes", "FLASHSALE_ALLOW_WIPE:"},
 		"a file that is not there":        {"FLASHSALE_REDIS_URL_FILE=" + missing, "FLASHSALE_REDIS_URL_FILE:"},
+		"a secret in place of its file":   {"FLASHSALE_MYSQL_DSN_FILE=flashsale:hidden-password@tcp(mysql:3306)/flashsale", "FLASHSALE_MYSQL_DSN_FILE: the file cannot be read: no such file or directory"},
 		"a name with a slip of the pen":   {"FLASHSALE_ADR=:8080", "FLASHSALE_ADR: there is no such setting"},
 		"a file variant of what has none": {"FLASHSALE_ADDR_FILE=/etc/addr", "FLASHSALE_ADDR_FILE: there is no such setting"},
 	}

@@ -3,9 +3,12 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/flashsale-api/flashsale/internal/sale"
 )
 
 // FuzzDecodeJSON compares what is read of a body with what encoding/json reads.
@@ -49,4 +52,19 @@ func TestEscapedPairsAreReadAsOneCharacter(t *testing.T) {
 	got, err := decodeJSON([]byte(`["\ud83d\ude00\uD83D\uDE00", "\\ud83d", "\ufffd\u0041\n", "😀\u00e9"]`))
 	require.NoError(t, err)
 	require.Equal(t, []any{"😀😀", `\ud83d`, "\ufffdA\n", "😀é"}, got)
+}
+
+func TestBodiesOfTooManyValuesAreNotLookedInto(t *testing.T) {
+	of := func(n int) []byte { return []byte("[" + strings.Repeat("0,", n-2) + "{}]") }
+	got, err := decodeJSON(of(maxValues))
+	require.NoError(t, err)
+	require.Len(t, got, maxValues-1)
+	_, err = decodeJSON(of(maxValues + 1))
+	require.ErrorIs(t, err, &sale.Error{Code: sale.CodeMalformed})
+
+	handler := newAPI(t, testConfig(t))
+	crowd := `{"customer_id":"c","lines":[` + strings.Repeat("{},", 20_000) + `{}]}`
+	requireProblem(t, serve(handler, request(t, "POST", "/api/holds", crowd, "Content-Type", jsonType)), 400, "malformed_request")
+	most := `{"customer_id":"c","lines":[` + strings.Repeat(`{"product_id":"p","quantity":1,"x":1},`, 19) + `{}]}`
+	requireProblem(t, serve(handler, request(t, "POST", "/api/holds", most, "Content-Type", jsonType)), 422, "invalid_request")
 }

@@ -27,7 +27,7 @@ func problemKinds() map[sale.Code]problemKind {
 	return map[sale.Code]problemKind{
 		sale.CodeMalformed: {
 			http.StatusBadRequest, "Malformed request",
-			"The body is not one JSON value in UTF-8, names a member twice or is nested too deeply, or the query string cannot be read. Correct the request before you send it again.",
+			"The body is not one JSON value in UTF-8, names a member twice, is nested too deeply or has too many values, or the query string cannot be read. Correct the request before you send it again.",
 		},
 		sale.CodeInvalidSignature: {
 			http.StatusUnauthorized, "Invalid signature",

@@ -136,7 +136,7 @@ func TestTheListOfFaultsIsBounded(t *testing.T) {
 	}
 	for name, body := range map[string]string{
 		"members": "{" + strings.Join(members, ",") + "}",
-		"lines":   `{"customer_id":"c","lines":[` + strings.TrimSuffix(strings.Repeat("0,", 30_000), ",") + `]}`,
+		"lines":   `{"customer_id":"c","lines":[` + strings.TrimSuffix(strings.Repeat("0,", 5*maxFaults), ",") + `]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := requireProblem(t, serve(handler, request(t, "POST", "/api/holds", body, "Content-Type", jsonType)), 422, "invalid_request")

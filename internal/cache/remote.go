@@ -36,12 +36,21 @@ const (
 // errDisconnected says that Redis failed a moment ago and is not asked now.
 var errDisconnected = errors.New("not connected to Redis")
 
+// How setIfNewer treats a product that Redis does not have.
+const (
+	// putAnew writes it.
+	putAnew = "put"
+	// replaceOnly leaves it alone: what failed a while ago may be older than what has come
+	// and expired since.
+	replaceOnly = "replace"
+)
+
 // setIfNewer writes products of which Redis has an older version or none. It
 // answers with the version of each that is there afterwards. What is of another type
 // than ours, or would live longer, is replaced like what is older. Its last command on
 // a key reads it, so that Redis will tell the caller of the next write by another.
-// ARGV: the life in milliseconds, then a version and an encoded product for each
-// key.
+// ARGV: the life in milliseconds, how to treat what is not there, then a version and an
+// encoded product for each key.
 //
 //nolint:gochecknoglobals // a constant that Go cannot spell
 var setIfNewer = rueidis.NewLuaScript(`
@@ -51,9 +60,9 @@ for i, key in ipairs(KEYS) do
   local ours = life >= 0 and life <= tonumber(ARGV[1])
   local head = ours and redis.pcall('GETRANGE', key, 0, 19)
   local stored = type(head) == 'string' and tonumber(string.match(head, '^%d+')) or 0
-  local version = tonumber(ARGV[2 * i])
-  if stored < version then
-    redis.call('SET', key, ARGV[2 * i + 1], 'PX', ARGV[1])
+  local version = tonumber(ARGV[2 * i + 1])
+  if stored < version and (life ~= -2 or ARGV[2] == 'put') then
+    redis.call('SET', key, ARGV[2 * i + 2], 'PX', ARGV[1])
     redis.call('EXISTS', key)
     stored = version
   end
@@ -63,8 +72,8 @@ return versions`)
 
 // remote is Redis. Requests use it only while link is set: the first failure
 // takes the link away, and the keeper, which runs in the background, restores it
-// once Redis answers and has what could not be written meanwhile. So a Redis that
-// stalls costs nobody anything but those who found out.
+// once Redis answers and has nothing older than what could not be written meanwhile.
+// So a Redis that stalls costs nobody anything but those who found out.
 type remote struct {
 	keys    string // what every key begins with
 	limit   time.Duration
@@ -221,7 +230,7 @@ func (r *remote) connect(client *rueidis.Client) error {
 	return nil
 }
 
-// writePending tries again what failed.
+// writePending tries again what failed, where Redis still has what is older.
 func (r *remote) writePending(ctx context.Context, client rueidis.Client, limit time.Duration) error {
 	for {
 		writes := r.pending.take(batch)
@@ -232,7 +241,7 @@ func (r *remote) writePending(ctx context.Context, client rueidis.Client, limit 
 		for i := range writes {
 			products[i] = writes[i].product
 		}
-		if err := r.write(ctx, client, products, limit); err != nil {
+		if err := r.write(ctx, client, products, replaceOnly, limit); err != nil {
 			r.pending.add(writes...)
 			return err
 		}
@@ -313,7 +322,7 @@ func (r *remote) try(ctx context.Context, products []sale.Product) error {
 	if link == nil {
 		return errDisconnected
 	}
-	if err := r.write(ctx, *link, products, r.limit); err != nil {
+	if err := r.write(ctx, *link, products, putAnew, r.limit); err != nil {
 		r.failed(OpPut)
 		return err
 	}
@@ -323,10 +332,12 @@ func (r *remote) try(ctx context.Context, products []sale.Product) error {
 // write runs the script once. Where Redis has a newer version, another process
 // has committed it, and what this one keeps is outdated: the word of that write
 // may have come before the older version was kept.
-func (r *remote) write(ctx context.Context, client rueidis.Client, products []sale.Product, limit time.Duration) error {
+func (r *remote) write(
+	ctx context.Context, client rueidis.Client, products []sale.Product, absent string, limit time.Duration,
+) error {
 	keys := make([]string, len(products))
-	args := make([]string, 1, 1+2*len(products))
-	args[0] = strconv.FormatInt(redisLife.Milliseconds(), 10)
+	args := make([]string, 0, 2+2*len(products))
+	args = append(args, strconv.FormatInt(redisLife.Milliseconds(), 10), absent)
 	for i := range products {
 		text, err := encode(&products[i])
 		if err != nil {

@@ -301,6 +301,29 @@ func TestAnEntryThatLivesTooLongIsNotServedButReplaced(t *testing.T) {
 	assert.Equal(t, StateOK, c.State())
 }
 
+// A write that failed may be tried again long after a newer one has come and gone.
+func TestAWriteThatIsTriedAgainReplacesWhatIsThereAndBringsNothingBack(t *testing.T) {
+	t.Parallel()
+	url, prefix := testenv.Redis(t)
+	late, _ := connected(t, url, prefix)
+	other, _ := connected(t, url, prefix)
+	admin := client(t, url)
+	gone, there := newTruth(), newTruth()
+	old, err := encode(&there.product)
+	require.NoError(t, err)
+	set := admin.B().Set().Key(late.remote.key(there.id())).Value(old).Build() // without an end: until it is replaced
+	require.NoError(t, admin.Do(t.Context(), set).Error())
+
+	late.remote.queue(t.Context(), []sale.Product{gone.commit(), there.commit()})
+	require.Eventually(t, func() bool {
+		text, err := admin.Do(t.Context(), admin.B().Get().Key(late.remote.key(there.id())).Build()).ToString()
+		return err != nil || text != old
+	}, patience, pollGap)
+	gone.commit()
+	assert.Equal(t, int64(3), version(t, other, gone))
+	assert.Equal(t, int64(2), version(t, other, there))
+}
+
 // awaitEntry waits until Redis has the product: a load goes there after its
 // readers were answered.
 func awaitEntry(t *testing.T, c *Cache, id sale.ProductID) {
@@ -340,11 +363,12 @@ func TestReadsAndWritesGoOnWhileRedisIsStoppedAndReachItAfterwards(t *testing.T)
 	require.ErrorIs(t, err, errNotLoaded)
 
 	server.Start()
-	require.Eventually(t, func() bool {
-		product, _, found := other.remote.get(t.Context(), truth.id())
-		return found && product.Version == 2
-	}, patience, pollGap, "the write that failed")
 	awaitState(t, c, StateOK)
+	c.Put(t.Context(), truth.commit())
+	require.Eventually(t, func() bool {
+		product, hit, err := other.Get(t.Context(), truth.id(), truth.load)
+		return err == nil && hit && product.Version == 3
+	}, patience, pollGap)
 }
 
 func TestAStalledRedisIsAskedOnceNotByEveryRequest(t *testing.T) {

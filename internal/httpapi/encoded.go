@@ -24,32 +24,34 @@ type encodedProducts struct {
 type encodedProduct struct {
 	product sale.Product
 	body    []byte
+	tag     string // of the body
 }
 
 func newEncodedProducts() *encodedProducts {
 	return &encodedProducts{byID: map[sale.ProductID]encodedProduct{}}
 }
 
-// of gives a product's JSON. What a version is believed to be, Redis may have had wrong, so
+// of gives a product with its JSON. What a version is believed to be, Redis may have had wrong, so
 // the whole products are compared.
-func (e *encodedProducts) of(product sale.Product) ([]byte, error) {
+func (e *encodedProducts) of(product sale.Product) (encodedProduct, error) {
 	e.mu.RLock()
 	known := e.byID[product.ID]
 	e.mu.RUnlock()
 	if known.body != nil && known.product == product {
-		return known.body, nil
+		return known, nil
 	}
 	body, err := json.Marshal(productBody(product))
 	if err != nil {
-		return nil, fmt.Errorf("encode product %s: %w", product.ID, err)
+		return encodedProduct{}, fmt.Errorf("encode product %s: %w", product.ID, err)
 	}
+	known = encodedProduct{product: product, body: body, tag: bodyTag(body)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.byID) >= maxEncoded {
 		clear(e.byID)
 	}
-	e.byID[product.ID] = encodedProduct{product: product, body: body}
-	return body, nil
+	e.byID[product.ID] = known
+	return known, nil
 }
 
 // productAnswer is GetProduct's 200 with a body that was encoded before.

@@ -1,12 +1,19 @@
 package httpapi
 
 import (
-	"strconv"
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 )
 
-// versionTag is the entity tag of a version.
-func versionTag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+// tagBytes is how much of a body's hash its tag has.
+const tagBytes = 12
+
+// bodyTag is the entity tag of a body.
+func bodyTag(body []byte) string {
+	sum := sha256.Sum256(body)
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:tagBytes]) + `"`
+}
 
 // matchesTag says whether an If-None-Match names tag: compared weakly, as RFC
 // 9110 wants it for that header. * matches whatever there is.

@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/base64"
 	"fmt"
 	"html"
 	"io/fs"
@@ -45,13 +43,7 @@ type page struct {
 }
 
 func newPage(mediaType, policy string, body []byte) page {
-	sum := sha256.Sum256(body)
-	return page{
-		mediaType: mediaType,
-		policy:    policy,
-		tag:       `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`,
-		body:      body,
-	}
+	return page{mediaType: mediaType, policy: policy, tag: bodyTag(body), body: body}
 }
 
 // serve answers with the page, or with 304 to who has it already.

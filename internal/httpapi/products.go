@@ -61,10 +61,14 @@ func (h *handlers) GetProduct(ctx context.Context, request server.GetProductRequ
 	if err != nil {
 		return nil, err
 	}
+	encoded, err := h.encoded.of(read.Product)
+	if err != nil {
+		return nil, err
+	}
 	headers := server.GetProduct200ResponseHeaders{
 		CacheControl: productCacheControl,
 		CacheStatus:  cacheMiss,
-		ETag:         versionTag(read.Product.Version),
+		ETag:         encoded.tag,
 	}
 	if read.Hit {
 		headers.CacheStatus = cacheHit
@@ -72,11 +76,7 @@ func (h *handlers) GetProduct(ctx context.Context, request server.GetProductRequ
 	if matchesTag(value(request.Params.IfNoneMatch), headers.ETag) {
 		return server.GetProduct304Response{Headers: server.GetProduct304ResponseHeaders(headers)}, nil
 	}
-	body, err := h.encoded.of(read.Product)
-	if err != nil {
-		return nil, err
-	}
-	return productAnswer{body: body, headers: headers}, nil
+	return productAnswer{body: encoded.body, headers: headers}, nil
 }
 
 // ListProducts answers GET /api/products.

@@ -35,18 +35,24 @@ func (unmetered) Gate(string) lane.QueueMeter { return nil }
 
 func cachedAPI(tb testing.TB) (http.Handler, string) {
 	tb.Helper()
-	cfg := testConfig(tb)
-	cfg.DisableAccessLog = true
 	product := sale.Product{
 		ID: sale.NewProductID(), SKU: "TICKET-1", Name: "A ticket", Version: 7,
 		Rules:      sale.Rules{Price: sale.Money{Amount: 9900, Currency: "USD"}},
 		TotalStock: 10, AvailableStock: 4,
 	}
+	return apiOf(tb, product), "/api/products/" + product.ID.String()
+}
+
+// apiOf is an API whose cache has this product.
+func apiOf(tb testing.TB, product sale.Product) http.Handler {
+	tb.Helper()
+	cfg := testConfig(tb)
+	cfg.DisableAccessLog = true
 	db, err := mysql.Open(mysql.Config{DSN: "nobody@tcp(127.0.0.1:1)/nothing", Log: cfg.Log})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
 	cfg.Actions = action.New(action.Kit{DB: db, Cache: oneProduct{product}, Meter: unmetered{}})
-	return newAPI(tb, cfg), "/api/products/" + product.ID.String()
+	return newAPI(tb, cfg)
 }
 
 func TestEncodedProductIsThatOfTheVeryProduct(t *testing.T) {
@@ -56,15 +62,26 @@ func TestEncodedProductIsThatOfTheVeryProduct(t *testing.T) {
 	require.NoError(t, err)
 	again, err := encoded.of(product)
 	require.NoError(t, err)
-	require.Same(t, &first[0], &again[0], "encoded once")
+	require.Same(t, &first.body[0], &again.body[0], "encoded once")
 	product.Version, product.AvailableStock = 2, 9
 	newer, err := encoded.of(product)
 	require.NoError(t, err)
-	require.Contains(t, string(newer), `"available_stock":9`)
+	require.Contains(t, string(newer.body), `"available_stock":9`)
 	product.AvailableStock = 8 // Redis had it wrong before
 	mended, err := encoded.of(product)
 	require.NoError(t, err)
-	require.Contains(t, string(mended), `"available_stock":8`)
+	require.Contains(t, string(mended.body), `"available_stock":8`)
+}
+
+// The same version may be another state: of a database that was restored, or in a bad entry of
+// Redis.
+func TestAnotherStateOfOneVersionHasAnotherTag(t *testing.T) {
+	product := sale.Product{ID: sale.NewProductID(), Version: 7, AvailableStock: 4}
+	target := "/api/products/" + product.ID.String()
+	tag := serve(apiOf(t, product), request(t, http.MethodGet, target, "")).Header().Get("ETag")
+	require.Equal(t, http.StatusNotModified, serve(apiOf(t, product), request(t, http.MethodGet, target, "", "If-None-Match", tag)).Code)
+	product.AvailableStock = 3
+	require.Equal(t, http.StatusOK, serve(apiOf(t, product), request(t, http.MethodGet, target, "", "If-None-Match", tag)).Code)
 }
 
 func TestEncodedProductsAreBounded(t *testing.T) {

@@ -114,10 +114,10 @@ func (sh *shell) webhooksRedeliver() *cobra.Command {
 		Long: `Make deliveries to an endpoint due at once, as if none had been tried, and enable the
 endpoint if it was disabled. The running servers then send them.
 
-With --event that one event is sent, whatever became of it. With --since those of
-that while are sent that the endpoint wants and did not take: on their way, given
-up, or told while it was disabled. Events keep their ids, so a reader that tells
-repetitions by webhook-id is safe.`,
+With --event that one event is sent, whatever became of it or becomes of an attempt
+that is under way. With --since those of that while are sent that the endpoint wants
+and did not take: on their way, given up, or told while it was disabled. Events keep
+their ids, so a reader that tells repetitions by webhook-id is safe.`,
 		Example: `  flashsale webhooks redeliver --endpoint whe_01k0xw3v7be6v8r1q2t3y4z5a6 --since 24h
   flashsale webhooks redeliver --endpoint whe_01k0xw3v7be6v8r1q2t3y4z5a6 --event evt_01k0xw3v7be6v8r1q2t3y4z5a6 --json`,
 		Args: cobra.NoArgs,

@@ -1,7 +1,7 @@
 -- name: InsertDelivery :exec
 -- Deliveries that are due at once; the tuple is repeated for more. The primary key
--- makes an event go to an endpoint once: one that is there already, since somebody asked
--- for it before it was fanned out, stays as it is.
+-- makes an event go to an endpoint once: one that is there already stays as it is, and is
+-- not counted.
 INSERT INTO deliveries (endpoint_id, event_id, state, next_attempt_at, created_at) VALUES (?, ?, 'pending', ?, ?)
 ON DUPLICATE KEY UPDATE event_id = deliveries.event_id;
 
@@ -18,7 +18,7 @@ WHERE webhook_endpoints.disabled_at IS NULL
 -- name: DueDeliveries :many
 -- Deliveries of one endpoint that are due, longest due first. Those that another
 -- process is claiming are left out, so that nobody waits and each is claimed once.
-SELECT event_id, attempts, first_attempt_at FROM deliveries
+SELECT event_id, attempts, asked, first_attempt_at FROM deliveries
 WHERE endpoint_id = ? AND state = 'pending' AND next_attempt_at <= ?
 ORDER BY next_attempt_at
 LIMIT ?
@@ -41,29 +41,35 @@ SET state = 'given_up', last_answer = sqlc.arg(reason)
 WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids'));
 
 -- name: RecordSuccess :exec
--- An endpoint took events, whoever claimed them last.
+-- An endpoint took events, whoever claimed them last. Counts only while nobody asked for
+-- the event since the claim, and the first time.
 UPDATE deliveries
 SET state = 'delivered', delivered_at = sqlc.arg(now), last_answer = sqlc.arg(answer)
-WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids')) AND state <> 'delivered';
+WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids'))
+  AND asked = sqlc.arg(asked) AND state <> 'delivered';
 
 -- name: RecordFailure :exec
 -- An attempt failed. Counts only while no later claim was made: what that one comes to
--- is the newer truth.
+-- is the newer truth. Nor does it count against what is sent again since, whose claims are
+-- numbered from 1 again: the time of the first one tells them apart.
 UPDATE deliveries
 SET state = sqlc.arg(state), next_attempt_at = sqlc.arg(next_attempt_at), last_answer = sqlc.arg(answer)
 WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id = sqlc.arg(event_id)
-  AND state = 'pending' AND attempts = sqlc.arg(attempts);
+  AND state = 'pending' AND attempts = sqlc.arg(attempts) AND first_attempt_at = sqlc.arg(first_attempt_at);
 
--- name: DeliveriesThere :many
--- Which of these events have a delivery to an endpoint, and how far it is.
-SELECT event_id, state FROM deliveries
-WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids'));
-
--- name: Redeliver :exec
--- Makes deliveries as new, due at once.
+-- name: RedeliverEvent :exec
+-- Makes a delivery as new, due at once, whatever became of it or is becoming of it.
 UPDATE deliveries
-SET state = 'pending', attempts = 0, first_attempt_at = NULL, delivered_at = NULL, next_attempt_at = sqlc.arg(now)
-WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids'));
+SET state = 'pending', attempts = 0, asked = asked + 1, first_attempt_at = NULL, delivered_at = NULL,
+    next_attempt_at = sqlc.arg(now)
+WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id = sqlc.arg(event_id);
+
+-- name: RedeliverUntaken :execrows
+-- Makes deliveries as new, due at once, but for what the endpoint took, up to this instant.
+-- What it takes from an attempt that is under way counts.
+UPDATE deliveries
+SET state = 'pending', attempts = 0, first_attempt_at = NULL, next_attempt_at = sqlc.arg(now)
+WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids')) AND state <> 'delivered';
 
 -- name: SurveyEndpoints :many
 -- Each endpoint with what is on its way there, from one snapshot. Reads the pending and

@@ -49,58 +49,8 @@ func (q *Queries) ClaimDeliveries(ctx context.Context, db DBTX, arg ClaimDeliver
 	return err
 }
 
-const DeliveriesThere = `-- name: DeliveriesThere :many
-SELECT event_id, state FROM deliveries
-WHERE endpoint_id = ? AND event_id IN (/*SLICE:event_ids*/?)
-`
-
-type DeliveriesThereParams struct {
-	EndpointID sale.EndpointID
-	EventIds   []sale.EventID
-}
-
-type DeliveriesThereRow struct {
-	EventID sale.EventID
-	State   sale.DeliveryState
-}
-
-// Which of these events have a delivery to an endpoint, and how far it is.
-func (q *Queries) DeliveriesThere(ctx context.Context, db DBTX, arg DeliveriesThereParams) ([]DeliveriesThereRow, error) {
-	query := DeliveriesThere
-	var queryParams []interface{}
-	queryParams = append(queryParams, arg.EndpointID)
-	if len(arg.EventIds) > 0 {
-		for _, v := range arg.EventIds {
-			queryParams = append(queryParams, v)
-		}
-		query = strings.Replace(query, "/*SLICE:event_ids*/?", strings.Repeat(",?", len(arg.EventIds))[1:], 1)
-	} else {
-		query = strings.Replace(query, "/*SLICE:event_ids*/?", "NULL", 1)
-	}
-	rows, err := db.QueryContext(ctx, query, queryParams...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []DeliveriesThereRow
-	for rows.Next() {
-		var i DeliveriesThereRow
-		if err := rows.Scan(&i.EventID, &i.State); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const DueDeliveries = `-- name: DueDeliveries :many
-SELECT event_id, attempts, first_attempt_at FROM deliveries
+SELECT event_id, attempts, asked, first_attempt_at FROM deliveries
 WHERE endpoint_id = ? AND state = 'pending' AND next_attempt_at <= ?
 ORDER BY next_attempt_at
 LIMIT ?
@@ -116,6 +66,7 @@ type DueDeliveriesParams struct {
 type DueDeliveriesRow struct {
 	EventID        sale.EventID
 	Attempts       int64
+	Asked          int64
 	FirstAttemptAt *time.Time
 }
 
@@ -130,7 +81,12 @@ func (q *Queries) DueDeliveries(ctx context.Context, db DBTX, arg DueDeliveriesP
 	var items []DueDeliveriesRow
 	for rows.Next() {
 		var i DueDeliveriesRow
-		if err := rows.Scan(&i.EventID, &i.Attempts, &i.FirstAttemptAt); err != nil {
+		if err := rows.Scan(
+			&i.EventID,
+			&i.Attempts,
+			&i.Asked,
+			&i.FirstAttemptAt,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -221,8 +177,8 @@ type InsertDeliveryParams struct {
 }
 
 // Deliveries that are due at once; the tuple is repeated for more. The primary key
-// makes an event go to an endpoint once: one that is there already, since somebody asked
-// for it before it was fanned out, stays as it is.
+// makes an event go to an endpoint once: one that is there already stays as it is, and is
+// not counted.
 func (q *Queries) InsertDelivery(ctx context.Context, db DBTX, arg InsertDeliveryParams) error {
 	_, err := db.ExecContext(ctx, InsertDelivery,
 		arg.EndpointID,
@@ -281,20 +237,22 @@ const RecordFailure = `-- name: RecordFailure :exec
 UPDATE deliveries
 SET state = ?, next_attempt_at = ?, last_answer = ?
 WHERE endpoint_id = ? AND event_id = ?
-  AND state = 'pending' AND attempts = ?
+  AND state = 'pending' AND attempts = ? AND first_attempt_at = ?
 `
 
 type RecordFailureParams struct {
-	State         sale.DeliveryState
-	NextAttemptAt time.Time
-	Answer        string
-	EndpointID    sale.EndpointID
-	EventID       sale.EventID
-	Attempts      int64
+	State          sale.DeliveryState
+	NextAttemptAt  time.Time
+	Answer         string
+	EndpointID     sale.EndpointID
+	EventID        sale.EventID
+	Attempts       int64
+	FirstAttemptAt *time.Time
 }
 
 // An attempt failed. Counts only while no later claim was made: what that one comes to
-// is the newer truth.
+// is the newer truth. Nor does it count against what is sent again since, whose claims are
+// numbered from 1 again: the time of the first one tells them apart.
 func (q *Queries) RecordFailure(ctx context.Context, db DBTX, arg RecordFailureParams) error {
 	_, err := db.ExecContext(ctx, RecordFailure,
 		arg.State,
@@ -303,6 +261,7 @@ func (q *Queries) RecordFailure(ctx context.Context, db DBTX, arg RecordFailureP
 		arg.EndpointID,
 		arg.EventID,
 		arg.Attempts,
+		arg.FirstAttemptAt,
 	)
 	return err
 }
@@ -310,7 +269,8 @@ func (q *Queries) RecordFailure(ctx context.Context, db DBTX, arg RecordFailureP
 const RecordSuccess = `-- name: RecordSuccess :exec
 UPDATE deliveries
 SET state = 'delivered', delivered_at = ?, last_answer = ?
-WHERE endpoint_id = ? AND event_id IN (/*SLICE:event_ids*/?) AND state <> 'delivered'
+WHERE endpoint_id = ? AND event_id IN (/*SLICE:event_ids*/?)
+  AND asked = ? AND state <> 'delivered'
 `
 
 type RecordSuccessParams struct {
@@ -318,9 +278,11 @@ type RecordSuccessParams struct {
 	Answer     string
 	EndpointID sale.EndpointID
 	EventIds   []sale.EventID
+	Asked      int64
 }
 
-// An endpoint took events, whoever claimed them last.
+// An endpoint took events, whoever claimed them last. Counts only while nobody asked for
+// the event since the claim, and the first time.
 func (q *Queries) RecordSuccess(ctx context.Context, db DBTX, arg RecordSuccessParams) error {
 	query := RecordSuccess
 	var queryParams []interface{}
@@ -335,25 +297,46 @@ func (q *Queries) RecordSuccess(ctx context.Context, db DBTX, arg RecordSuccessP
 	} else {
 		query = strings.Replace(query, "/*SLICE:event_ids*/?", "NULL", 1)
 	}
+	queryParams = append(queryParams, arg.Asked)
 	_, err := db.ExecContext(ctx, query, queryParams...)
 	return err
 }
 
-const Redeliver = `-- name: Redeliver :exec
+const RedeliverEvent = `-- name: RedeliverEvent :exec
 UPDATE deliveries
-SET state = 'pending', attempts = 0, first_attempt_at = NULL, delivered_at = NULL, next_attempt_at = ?
-WHERE endpoint_id = ? AND event_id IN (/*SLICE:event_ids*/?)
+SET state = 'pending', attempts = 0, asked = asked + 1, first_attempt_at = NULL, delivered_at = NULL,
+    next_attempt_at = ?
+WHERE endpoint_id = ? AND event_id = ?
 `
 
-type RedeliverParams struct {
+type RedeliverEventParams struct {
+	Now        time.Time
+	EndpointID sale.EndpointID
+	EventID    sale.EventID
+}
+
+// Makes a delivery as new, due at once, whatever became of it or is becoming of it.
+func (q *Queries) RedeliverEvent(ctx context.Context, db DBTX, arg RedeliverEventParams) error {
+	_, err := db.ExecContext(ctx, RedeliverEvent, arg.Now, arg.EndpointID, arg.EventID)
+	return err
+}
+
+const RedeliverUntaken = `-- name: RedeliverUntaken :execrows
+UPDATE deliveries
+SET state = 'pending', attempts = 0, first_attempt_at = NULL, next_attempt_at = ?
+WHERE endpoint_id = ? AND event_id IN (/*SLICE:event_ids*/?) AND state <> 'delivered'
+`
+
+type RedeliverUntakenParams struct {
 	Now        time.Time
 	EndpointID sale.EndpointID
 	EventIds   []sale.EventID
 }
 
-// Makes deliveries as new, due at once.
-func (q *Queries) Redeliver(ctx context.Context, db DBTX, arg RedeliverParams) error {
-	query := Redeliver
+// Makes deliveries as new, due at once, but for what the endpoint took, up to this instant.
+// What it takes from an attempt that is under way counts.
+func (q *Queries) RedeliverUntaken(ctx context.Context, db DBTX, arg RedeliverUntakenParams) (int64, error) {
+	query := RedeliverUntaken
 	var queryParams []interface{}
 	queryParams = append(queryParams, arg.Now)
 	queryParams = append(queryParams, arg.EndpointID)
@@ -365,8 +348,11 @@ func (q *Queries) Redeliver(ctx context.Context, db DBTX, arg RedeliverParams) e
 	} else {
 		query = strings.Replace(query, "/*SLICE:event_ids*/?", "NULL", 1)
 	}
-	_, err := db.ExecContext(ctx, query, queryParams...)
-	return err
+	result, err := db.ExecContext(ctx, query, queryParams...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const SurveyEndpoints = `-- name: SurveyEndpoints :many

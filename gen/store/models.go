@@ -516,6 +516,7 @@ type Delivery struct {
 	EventID        sale.EventID
 	State          sale.DeliveryState
 	Attempts       int64
+	Asked          int64
 	FirstAttemptAt *time.Time
 	NextAttemptAt  time.Time
 	LastAnswer     string

@@ -41,6 +41,7 @@ type Delivery struct {
 	EndpointID     sale.EndpointID
 	Type           sale.EventType
 	Number         int64 // of the attempt, from 1
+	Asked          int64 // how often somebody had asked for the event
 	FirstAttemptAt time.Time
 	Message        sale.Message
 }
@@ -165,7 +166,7 @@ func deliveriesOf(
 			first = *row.FirstAttemptAt
 		}
 		deliveries[i] = Delivery{
-			EndpointID: endpoint.ID, Type: event.Type, Number: row.Attempts + 1, FirstAttemptAt: first,
+			EndpointID: endpoint.ID, Type: event.Type, Number: row.Attempts + 1, Asked: row.Asked, FirstAttemptAt: first,
 			Message: sale.Message{EventID: event.ID, URL: endpoint.Url, Secrets: signingSecrets(endpoint, now), Body: body},
 		}
 	}

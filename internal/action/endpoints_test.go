@@ -237,6 +237,83 @@ func TestOneEventIsSentAgainWhateverBecameOfIt(t *testing.T) {
 	}
 }
 
+// Whoever asks for one event knows better than an attempt that is under way, and gets it.
+func TestAnAttemptFromBeforeOneEventWasAskedForDoesNotAnswerTheRequest(t *testing.T) {
+	for _, again := range []string{"before it is claimed again", "while it is sent again"} {
+		t.Run(again, func(t *testing.T) {
+			s := setup(t, withSender(t))
+			inbox := receive(t, nil)
+			endpoint := s.endpoint(inbox.URL)
+			order := s.ordered("ann", line(s.product(5), 1))
+			s.fanOut()
+			event := sale.OrderEventID(sale.EventOrderCreated, order.ID)
+			underway := s.claim(endpoint)[0]
+			_, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Event: &event})
+			require.NoError(t, err)
+			if again == "while it is sent again" {
+				require.Len(t, s.claim(endpoint), 1)
+			}
+			require.NoError(t, s.attempt(t.Context(), underway))
+			assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryPending))
+			s.due()
+			assert.Equal(t, 1, s.deliver(endpoint))
+			assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryDelivered))
+			assert.Len(t, inbox.got(), 2)
+		})
+	}
+}
+
+// What an attempt that was under way then gets rid of needs no other; what it fails at does
+// not count against the attempts that were asked for.
+func TestAnAttemptFromBeforeARedeliveryOfAWhileCountsOnlyIfItSucceeds(t *testing.T) {
+	for name, test := range map[string]struct {
+		code int
+		want sale.DeliveryState
+	}{
+		"success": {http.StatusOK, sale.DeliveryDelivered},
+		"failure": {http.StatusInternalServerError, sale.DeliveryPending},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setup(t, withSender(t))
+			endpoint := s.endpoint(receive(t, status(test.code)).URL)
+			s.ordered("ann", line(s.product(5), 1))
+			s.fanOut()
+			underway := s.claim(endpoint)[0]
+			underway.FirstAttemptAt = underway.FirstAttemptAt.Add(-sale.DeadAfter) // its last one
+			s.age(int64(sale.DeadAfter.Hours()))
+			done, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Since: time.Hour})
+			require.NoError(t, err)
+			assert.Equal(t, action.Redelivered{Events: 1}, done)
+			again := s.claim(endpoint)
+			require.Len(t, again, 1)
+			assert.Equal(t, underway.Number, again[0].Number)
+			require.NoError(t, s.attempt(t.Context(), underway))
+			assert.Equal(t, int64(1), s.deliveries(endpoint, test.want))
+			assert.Equal(t, int64(1), s.count("SELECT COUNT(*) FROM deliveries WHERE next_attempt_at > NOW(6) + INTERVAL 20 SECOND"),
+				"the lease of the attempt that was asked for still runs")
+		})
+	}
+}
+
+// A record that comes between a redelivery's look and its writing is seen by the writing.
+func TestARedeliveryOfAWhileLeavesWhatIsTakenMeanwhile(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint(receive(t, nil).URL)
+	s.ordered("ann", line(s.product(5), 1))
+	s.fanOut()
+	record := s.locked("UPDATE deliveries SET state = 'delivered', delivered_at = NOW(6)")
+	done := make(chan action.Redelivered, 1)
+	go func() {
+		redelivered, err := s.Redeliver.Do(s.ctx(), action.RedeliverInput{Endpoint: endpoint.ID, Since: time.Hour})
+		assert.NoError(t, err)
+		done <- redelivered
+	}()
+	s.awaitWaiting("deliveries", 1)
+	require.NoError(t, record.Commit())
+	assert.Equal(t, action.Redelivered{}, <-done)
+	assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryDelivered))
+}
+
 // Both take the endpoint first: while the one has it, the other holds no delivery.
 func TestARecordOfAttemptsAndARedeliveryDoNotWaitForEachOther(t *testing.T) {
 	s := setup(t, withSender(t))

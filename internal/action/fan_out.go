@@ -143,7 +143,7 @@ func (a *FanOutEvents) fanOut(
 			}
 		}
 	}
-	return int64(len(wanted)), insertDeliveries(ctx, tx, wanted)
+	return insertDeliveries(ctx, tx, wanted)
 }
 
 // route is an event's way to an endpoint.
@@ -152,17 +152,19 @@ type route struct {
 	event    sale.EventID
 }
 
-// insertDeliveries writes deliveries that are due at once, in one statement.
-func insertDeliveries(ctx context.Context, tx *mysql.Tx, routes []route) error {
+// insertDeliveries writes deliveries that are due at once, in one statement, and gives how
+// many of them were not there.
+func insertDeliveries(ctx context.Context, tx *mysql.Tx, routes []route) (int64, error) {
 	if len(routes) == 0 {
-		return nil
+		return 0, nil
 	}
 	rows := make([]any, 0, len(routes)*deliveryColumns)
 	for _, to := range routes {
 		rows = append(rows, to.endpoint, to.event, tx.Now, tx.Now)
 	}
-	if _, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertDelivery, len(routes)), rows...); err != nil {
-		return fmt.Errorf("writing %d deliveries: %w", len(routes), err)
+	result, err := tx.ExecContext(ctx, mysql.ExpandRows(store.InsertDelivery, len(routes)), rows...)
+	if err != nil {
+		return 0, fmt.Errorf("writing %d deliveries: %w", len(routes), err)
 	}
-	return nil
+	return result.RowsAffected()
 }

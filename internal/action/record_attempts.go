@@ -120,14 +120,18 @@ func (a *RecordAttempts) praise(ctx context.Context, tx *mysql.Tx, endpoint sale
 }
 
 func (a *RecordAttempts) succeeded(ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, accepted []Attempt) error {
-	byAnswer := map[string][]sale.EventID{}
-	for _, attempt := range accepted {
-		answer := attempt.Answer.String()
-		byAnswer[answer] = append(byAnswer[answer], attempt.Message.EventID)
+	type alike struct {
+		answer string
+		asked  int64
 	}
-	for answer, events := range byAnswer {
+	groups := map[alike][]sale.EventID{}
+	for _, attempt := range accepted {
+		group := alike{attempt.Answer.String(), attempt.Asked}
+		groups[group] = append(groups[group], attempt.Message.EventID)
+	}
+	for group, events := range groups {
 		if err := a.q.RecordSuccess(ctx, tx, store.RecordSuccessParams{
-			Now: &tx.Now, Answer: answer, EndpointID: endpoint, EventIds: events,
+			Now: &tx.Now, Answer: group.answer, EndpointID: endpoint, EventIds: events, Asked: group.asked,
 		}); err != nil {
 			return err
 		}
@@ -148,7 +152,7 @@ func (a *RecordAttempts) failed(
 		wait := sale.RetryWait(attempt.Number, rand.Float64()) //nolint:gosec // it spreads load, it protects nothing
 		if err := a.q.RecordFailure(ctx, tx, store.RecordFailureParams{
 			State: state, NextAttemptAt: tx.Now.Add(wait), Answer: attempt.Answer.String(), EndpointID: endpoint,
-			EventID: attempt.Message.EventID, Attempts: attempt.Number,
+			EventID: attempt.Message.EventID, Attempts: attempt.Number, FirstAttemptAt: &attempt.FirstAttemptAt,
 		}); err != nil {
 			return nil, err
 		}

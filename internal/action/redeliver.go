@@ -61,11 +61,21 @@ func (a *Redeliver) enable(ctx context.Context, tx *mysql.Tx, id sale.EndpointID
 }
 
 func (a *Redeliver) one(ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, event sale.EventID) error {
-	renewed, err := a.renew(ctx, tx, endpoint, []sale.EventID{event}, func(sale.DeliveryState) bool { return true })
-	if err == nil && renewed == 0 {
-		err = fmt.Errorf("there is no event %s", event)
+	there, err := a.keep(ctx, tx, []sale.EventID{event})
+	if err != nil {
+		return err
 	}
-	return err
+	if len(there) == 0 {
+		return fmt.Errorf("there is no event %s", event)
+	}
+	if missing, err := insertDeliveries(ctx, tx, routesTo(endpoint, there)); err != nil || missing > 0 {
+		return err
+	}
+	err = a.q.RedeliverEvent(ctx, tx, store.RedeliverEventParams{Now: tx.Now, EndpointID: endpoint, EventID: event})
+	if err != nil {
+		return fmt.Errorf("making a delivery due: %w", err)
+	}
+	return nil
 }
 
 // all goes through the events since an instant, a page in each transaction.
@@ -109,9 +119,7 @@ func (a *Redeliver) page(
 		last := rows[len(rows)-1]
 		next = &store.EventsSinceParams{Since: last.CreatedAt, After: last.ID, Limit: page.Limit}
 	}
-	renewed, err := a.renew(ctx, tx, id, wantedOf(endpoint, rows), func(state sale.DeliveryState) bool {
-		return state != sale.DeliveryDelivered
-	})
+	renewed, err := a.untaken(ctx, tx, id, wantedOf(endpoint, rows))
 	return renewed, next, err
 }
 
@@ -125,52 +133,48 @@ func wantedOf(endpoint sale.Endpoint, rows []store.EventsSinceRow) []sale.EventI
 	return ids
 }
 
-// renew makes deliveries of these events due: those that are there, where again says so,
-// as if none had been tried; those that are missing are added. The caller holds the
-// endpoint, so nobody else adds any. Events that are not there are left out.
-func (a *Redeliver) renew(
+// untaken makes deliveries of these events due, but for what the endpoint took. Both
+// statements see for themselves what is there: attempts are recorded meanwhile.
+func (a *Redeliver) untaken(
 	ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, events []sale.EventID,
-	again func(sale.DeliveryState) bool,
 ) (int64, error) {
+	there, err := a.keep(ctx, tx, events)
+	if err != nil || len(there) == 0 {
+		return 0, err
+	}
+	missing, err := insertDeliveries(ctx, tx, routesTo(endpoint, there))
+	if err != nil {
+		return 0, err
+	}
+	renewed, err := a.q.RedeliverUntaken(ctx, tx, store.RedeliverUntakenParams{
+		Now: tx.Now, EndpointID: endpoint, EventIds: there,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("making deliveries due: %w", err)
+	}
+	return missing + renewed, nil
+}
+
+// keep gives those of these events that are there. They stay until the transaction ends.
+func (a *Redeliver) keep(ctx context.Context, tx *mysql.Tx, events []sale.EventID) ([]sale.EventID, error) {
 	if len(events) == 0 {
-		return 0, nil
+		return nil, nil
 	}
 	kept, err := a.q.KeepEvents(ctx, tx, events)
 	if err != nil {
-		return 0, fmt.Errorf("keeping events: %w", err)
+		return nil, fmt.Errorf("keeping events: %w", err)
 	}
-	if len(kept) == 0 {
-		return 0, nil
-	}
-	events = make([]sale.EventID, len(kept))
+	there := make([]sale.EventID, len(kept))
 	for i, event := range kept {
-		events[i] = event.ID
+		there[i] = event.ID
 	}
-	rows, err := a.q.DeliveriesThere(ctx, tx, store.DeliveriesThereParams{EndpointID: endpoint, EventIds: events})
-	if err != nil {
-		return 0, fmt.Errorf("reading deliveries: %w", err)
+	return there, nil
+}
+
+func routesTo(endpoint sale.EndpointID, events []sale.EventID) []route {
+	routes := make([]route, len(events))
+	for i, event := range events {
+		routes[i] = route{endpoint, event}
 	}
-	there := make(map[sale.EventID]bool, len(rows))
-	var old []sale.EventID
-	for _, row := range rows {
-		there[row.EventID] = true
-		if again(row.State) {
-			old = append(old, row.EventID)
-		}
-	}
-	var missing []route
-	for _, event := range events {
-		if !there[event] {
-			missing = append(missing, route{endpoint, event})
-		}
-	}
-	if err := insertDeliveries(ctx, tx, missing); err != nil {
-		return 0, err
-	}
-	if len(old) > 0 {
-		if err := a.q.Redeliver(ctx, tx, store.RedeliverParams{Now: tx.Now, EndpointID: endpoint, EventIds: old}); err != nil {
-			return 0, fmt.Errorf("making deliveries due: %w", err)
-		}
-	}
-	return int64(len(missing) + len(old)), nil
+	return routes
 }

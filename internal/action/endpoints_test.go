@@ -314,6 +314,25 @@ func TestARedeliveryOfAWhileLeavesWhatIsTakenMeanwhile(t *testing.T) {
 	assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryDelivered))
 }
 
+// When an event was delivered is when the endpoint took it first, however often it does.
+func TestALaterSuccessChangesNothingOfTheFirst(t *testing.T) {
+	s := setup(t, withSender(t))
+	codes := make(chan int, 2)
+	endpoint := s.endpoint(receive(t, func(w http.ResponseWriter, _ letter) { w.WriteHeader(<-codes) }).URL)
+	s.ordered("ann", line(s.product(5), 1))
+	s.fanOut()
+	lost := s.claim(endpoint)
+	s.due()
+	second := s.claim(endpoint)
+	codes <- http.StatusOK
+	codes <- http.StatusAccepted
+	require.NoError(t, s.attempt(t.Context(), second[0]))
+	s.exec("UPDATE deliveries SET delivered_at = delivered_at - INTERVAL 1 HOUR")
+	require.NoError(t, s.attempt(t.Context(), lost[0]))
+	assert.Equal(t, int64(1), s.count(`SELECT COUNT(*) FROM deliveries
+		WHERE last_answer = '200' AND delivered_at < NOW(6) - INTERVAL 30 MINUTE`))
+}
+
 // Both take the endpoint first: while the one has it, the other holds no delivery.
 func TestARecordOfAttemptsAndARedeliveryDoNotWaitForEachOther(t *testing.T) {
 	s := setup(t, withSender(t))

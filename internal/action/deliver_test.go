@@ -2,6 +2,7 @@ package action_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -305,6 +306,34 @@ func TestAnEndpointThatIsEnabledWhileAFanOutWaitsGetsWhatIsToldAfter(t *testing.
 	s.fanOut()
 	assert.Equal(t, int64(1), s.count("SELECT COUNT(*) FROM deliveries WHERE event_id = ? AND endpoint_id = ?",
 		sale.OrderEventID(sale.EventOrderCreated, order.ID), disabled.ID))
+}
+
+// What a fan-out writes for an endpoint that is gone meanwhile would stay for good.
+func TestNothingIsFannedOutToAnEndpointThatIsGoneMeanwhile(t *testing.T) {
+	s := setup(t, withSender(t))
+	busy, gone := s.endpoint(receive(t, nil).URL), s.endpoint(receive(t, nil).URL)
+	if busy.ID.Compare(gone.ID) > 0 {
+		busy, gone = gone, busy // the fan-out comes to it first
+	}
+	order := s.ordered("ann", line(s.product(5), 1))
+	holder := s.locked(`INSERT INTO deliveries (endpoint_id, event_id, state, next_attempt_at, created_at)
+		VALUES (?, ?, 'pending', NOW(6), NOW(6))`, busy.ID, sale.OrderEventID(sale.EventOrderCreated, order.ID))
+	fannedOut, forgotten := make(chan error, 1), make(chan error, 1)
+	go func() { fannedOut <- second(s.FanOutEvents.Do(s.ctx())) }()
+	s.awaitWaiting("deliveries", 1)
+	go func() {
+		err := s.DeleteEndpoint.Do(s.ctx(), gone.ID)
+		forgotten <- errors.Join(err, s.PurgeEndpoints.Do(s.ctx()))
+	}()
+	comes(t, "the deletion waits for the fan-out or is over", func() bool {
+		return len(forgotten) == 1 || s.count(`SELECT COUNT(*) FROM performance_schema.data_locks
+			WHERE object_schema = DATABASE() AND object_name = 'webhook_endpoints' AND lock_status = 'WAITING'`) > 0
+	})
+	require.NoError(t, holder.Rollback())
+	require.NoError(t, <-fannedOut)
+	require.NoError(t, <-forgotten)
+	assert.Equal(t, int64(1), s.count("SELECT COUNT(*) FROM webhook_endpoints"))
+	assert.Zero(t, s.count("SELECT COUNT(*) FROM deliveries WHERE endpoint_id = ?", gone.ID))
 }
 
 func TestOneBatchIsFannedOutAtATime(t *testing.T) {

@@ -77,6 +77,7 @@ func (a *Purge) Do(ctx context.Context, keep Retention, from PurgeCursor) (Purge
 		{PurgedHolds, max(keep.Holds, keyLife), a.holds},
 		{PurgedHolds, max(keep.Holds, keyLife), a.holdsAhead},
 		{PurgedEvents, keep.Events, a.events},
+		{PurgedEvents, keep.Events, a.eventsAhead},
 	}
 	w := walks[from.table]
 	var seen chunk
@@ -183,16 +184,30 @@ func (a *Purge) endedHolds(
 	return ended, nil
 }
 
-// events goes by ids, which begin with their time: up to those that can be old enough.
-// With an event goes what became of it at each endpoint.
+// events goes by ids, which begin with the time of what they tell of: up to those that can
+// be old enough.
 func (a *Purge) events(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte, before time.Time) (chunk, error) {
+	return a.eventsBetween(ctx, tx, sale.EventID(after), sale.EventIDsUntil(before), before)
+}
+
+// eventsAhead goes over those of orders of which holdsAhead goes over the holds.
+func (a *Purge) eventsAhead(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte, before time.Time) (chunk, error) {
+	from := sale.EventIDsUntil(tx.Now.Add(farAhead))
+	if reached := sale.EventID(after); reached.Compare(from) > 0 {
+		from = reached
+	}
+	return a.eventsBetween(ctx, tx, from, sale.EventID(sale.LastOrderID()), before)
+}
+
+// eventsBetween deletes with an event what became of it at each endpoint.
+func (a *Purge) eventsBetween(ctx context.Context, tx *mysql.Tx, after, below sale.EventID, before time.Time) (chunk, error) {
 	endpoints, err := a.q.EndpointIDs(ctx, tx)
 	if err != nil {
 		return chunk{}, err
 	}
 	limit := min(purgeBatch, max(purgeDeliveries/max(len(endpoints), 1), 1))
 	rows, err := a.q.EventAges(ctx, tx, store.EventAgesParams{
-		After: sale.EventID(after), Below: sale.EventIDsUntil(before), Limit: int32(limit),
+		After: after, Below: below, Limit: int32(limit),
 	})
 	if err != nil || len(rows) == 0 {
 		return chunk{}, err

@@ -45,6 +45,18 @@ func TestAPurgeDeletesAFewThousandDeliveriesAtOnceHoweverManyEndpointsThereAre(t
 	assert.Zero(t, s.count("SELECT COUNT(*) FROM outbox"))
 }
 
+// An order's id is its hold's, which a caller may make, and its events' ids begin as it does.
+func TestPurgeTakesOldEventsWhoseIdsAreOfAFarTime(t *testing.T) {
+	s := setup(t)
+	s.oldEvents(3, 1)
+	s.exec("UPDATE outbox SET id = CONCAT(UNHEX('F00000000000'), SUBSTR(id, 7)), order_id = id")
+	s.exec("UPDATE deliveries SET event_id = CONCAT(UNHEX('F00000000000'), SUBSTR(event_id, 7))")
+	s.exec("UPDATE outbox SET created_at = NOW(6) ORDER BY id LIMIT 1")
+	s.exec("UPDATE deliveries SET state = 'pending', delivered_at = NULL ORDER BY event_id DESC LIMIT 1")
+	assert.Equal(t, map[string]int64{action.PurgedEvents: 1}, s.purge(keeping), "one is young, and one on its way")
+	assert.Equal(t, int64(2), s.count("SELECT COUNT(*) FROM deliveries JOIN outbox ON outbox.id = event_id"))
+}
+
 // firstRun ends a purger after one run.
 type firstRun struct {
 	end context.CancelFunc
@@ -79,12 +91,13 @@ func TestABatchThatCannotBePurgedIsPassedBy(t *testing.T) {
 	var from action.PurgeCursor
 	for first := true; first || from != (action.PurgeCursor{}); first = false {
 		purged, err := s.Purge.Do(s.ctx(), keeping, from)
-		assert.Equal(t, purged.Table == action.PurgedEvents, err != nil, purged.Table)
+		assert.Equal(t, purged.Table == action.PurgedEvents && purged.Next != (action.PurgeCursor{}), err != nil, purged.Table)
 		batches[purged.Table]++
 		from = purged.Next
 	}
-	// Holds are walked over in two parts, the old ones and those of a time far ahead.
-	assert.Equal(t, map[string]int{action.PurgedKeys: 1, action.PurgedHolds: 2, action.PurgedEvents: 3}, batches)
+	// Holds and events are walked over in two parts, the old ones and those of a time far
+	// ahead, of which there are none.
+	assert.Equal(t, map[string]int{action.PurgedKeys: 1, action.PurgedHolds: 2, action.PurgedEvents: 4}, batches)
 	s.exec("RENAME TABLE no_deliveries TO deliveries")
 	assert.Equal(t, map[string]int64{action.PurgedEvents: 120}, s.purge(keeping))
 }

@@ -244,6 +244,7 @@ func TestPurgeWalksInBatchesOverAllThereIs(t *testing.T) {
 		action.PurgedKeys, action.PurgedKeys, action.PurgedKeys, action.PurgedHolds, action.PurgedHolds, action.PurgedHolds,
 		action.PurgedHolds, // none of a time far ahead
 		action.PurgedEvents, action.PurgedEvents, action.PurgedEvents,
+		action.PurgedEvents, // none of a time far ahead
 	}, tables)
 	for _, table := range []string{action.PurgedKeys, action.PurgedHolds, action.PurgedEvents} {
 		assert.Equal(t, int64(rows/5), s.count("SELECT COUNT(*) FROM "+table), table)

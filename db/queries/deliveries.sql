@@ -48,7 +48,7 @@ SET state = 'delivered', delivered_at = sqlc.arg(now), last_answer = sqlc.arg(an
 WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids'))
   AND asked = sqlc.arg(asked) AND state <> 'delivered';
 
--- name: RecordFailure :exec
+-- name: RecordFailure :execrows
 -- An attempt failed. Counts only while no later claim was made: what that one comes to
 -- is the newer truth. Nor does it count against what is sent again since, whose claims are
 -- numbered from 1 again: the time of the first one tells them apart.

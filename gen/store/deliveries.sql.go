@@ -233,7 +233,7 @@ func (q *Queries) PurgeDeliveriesOf(ctx context.Context, db DBTX, arg PurgeDeliv
 	return err
 }
 
-const RecordFailure = `-- name: RecordFailure :exec
+const RecordFailure = `-- name: RecordFailure :execrows
 UPDATE deliveries
 SET state = ?, next_attempt_at = ?, last_answer = ?
 WHERE endpoint_id = ? AND event_id = ?
@@ -253,8 +253,8 @@ type RecordFailureParams struct {
 // An attempt failed. Counts only while no later claim was made: what that one comes to
 // is the newer truth. Nor does it count against what is sent again since, whose claims are
 // numbered from 1 again: the time of the first one tells them apart.
-func (q *Queries) RecordFailure(ctx context.Context, db DBTX, arg RecordFailureParams) error {
-	_, err := db.ExecContext(ctx, RecordFailure,
+func (q *Queries) RecordFailure(ctx context.Context, db DBTX, arg RecordFailureParams) (int64, error) {
+	result, err := db.ExecContext(ctx, RecordFailure,
 		arg.State,
 		arg.NextAttemptAt,
 		arg.Answer,
@@ -263,7 +263,10 @@ func (q *Queries) RecordFailure(ctx context.Context, db DBTX, arg RecordFailureP
 		arg.Attempts,
 		arg.FirstAttemptAt,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const RecordSuccess = `-- name: RecordSuccess :exec

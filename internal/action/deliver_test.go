@@ -225,6 +225,24 @@ func TestAnAttemptThatTheEndOfTheProcessCutsOffIsNobodysFailure(t *testing.T) {
 	assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryPending))
 }
 
+// A failure that is recorded when the endpoint has taken the event says nothing of it any more,
+// nor is the event given up.
+func TestAFailureThatIsNoLongerTheNewestTruthIsNotHeldAgainstTheEndpoint(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint(receive(t, nil).URL)
+	s.ordered("ann", line(s.product(5), 1))
+	s.fanOut()
+	late := action.Attempt{Delivery: s.claim(endpoint)[0], Answer: sale.Answer{Status: http.StatusGone}}
+	late.FirstAttemptAt = late.FirstAttemptAt.Add(-sale.DeadAfter)
+	s.due()
+	require.Equal(t, 1, s.deliver(endpoint))
+	require.NoError(t, s.RecordAttempts.Do(t.Context(), endpoint.ID, []action.Attempt{late}))
+	now := s.look(endpoint)
+	assert.Nil(t, now.FailingSince)
+	assert.Nil(t, now.DisabledAt)
+	assert.Equal(t, map[sale.AttemptResult]int{sale.AttemptDelivered: 1, sale.AttemptFailed: 1}, s.meter.attempts)
+}
+
 // While one endpoint hangs for good, and one delivery of another does, everything else
 // is delivered, and holds are made while all of that is going on.
 func TestWhatHangsHoldsUpNobodyElse(t *testing.T) {

@@ -3,6 +3,7 @@ package action_test
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -293,6 +294,34 @@ func TestAnAttemptFromBeforeARedeliveryOfAWhileCountsOnlyIfItSucceeds(t *testing
 				"the lease of the attempt that was asked for still runs")
 		})
 	}
+}
+
+// Attempts from before do not disable an endpoint that somebody has just enabled.
+func TestAnEndpointThatIsEnabledIsNotDisabledByAttemptsFromBefore(t *testing.T) {
+	s := setup(t, withSender(t))
+	var gone atomic.Bool
+	gone.Store(true)
+	endpoint := s.endpoint(receive(t, func(w http.ResponseWriter, _ letter) {
+		if gone.Load() {
+			w.WriteHeader(http.StatusGone)
+		}
+	}).URL)
+	p := s.product(5)
+	s.ordered("ann", line(p, 1))
+	s.ordered("bob", line(p, 1))
+	s.fanOut()
+	underway := s.claim(endpoint)
+	require.NoError(t, s.attempt(t.Context(), underway[0]))
+	require.NotNil(t, s.look(endpoint).DisabledAt)
+	late := s.SendDelivery.Do(t.Context(), underway[1])
+	gone.Store(false)
+	done, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Since: time.Hour})
+	require.NoError(t, err)
+	assert.Equal(t, action.Redelivered{Events: 2, Enabled: true}, done)
+	require.NoError(t, s.RecordAttempts.Do(t.Context(), endpoint.ID, []action.Attempt{late}))
+	assert.Nil(t, s.look(endpoint).DisabledAt)
+	assert.Equal(t, 2, s.deliver(endpoint))
+	assert.Equal(t, int64(2), s.deliveries(endpoint, sale.DeliveryDelivered))
 }
 
 // A record that comes between a redelivery's look and its writing is seen by the writing.

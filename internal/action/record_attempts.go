@@ -56,16 +56,7 @@ func (a *RecordAttempts) Do(ctx context.Context, endpoint sale.EndpointID, attem
 	defer end()
 	var found verdict
 	err = a.DB.Tx(ctx, nil, func(ctx context.Context, tx *mysql.Tx) error {
-		// The endpoint comes first, as in a redelivery, else the two could wait for each other.
-		disabled, err := a.judge(ctx, tx, endpoint, accepted, failed)
-		if err != nil {
-			return err
-		}
-		if err := a.succeeded(ctx, tx, endpoint, accepted); err != nil {
-			return err
-		}
-		results, err := a.failed(ctx, tx, endpoint, failed)
-		found = verdict{results: results, disabled: disabled}
+		found, err = a.record(ctx, tx, endpoint, accepted, failed)
 		return err
 	})
 	if err != nil {
@@ -73,6 +64,26 @@ func (a *RecordAttempts) Do(ctx context.Context, endpoint sale.EndpointID, attem
 	}
 	a.tell(ctx, endpoint, accepted, failed, found)
 	return nil
+}
+
+// record takes the endpoint first, as a redelivery does, else the two could wait for each
+// other. It is judged by what counts of its deliveries.
+func (a *RecordAttempts) record(
+	ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, accepted, failed []Attempt,
+) (verdict, error) {
+	row, there, err := a.hold(ctx, tx, endpoint, accepted, failed)
+	if err != nil {
+		return verdict{}, err
+	}
+	if err := a.succeeded(ctx, tx, endpoint, accepted); err != nil {
+		return verdict{}, err
+	}
+	counted, results, err := a.failed(ctx, tx, endpoint, failed)
+	if err != nil || !there || len(counted) == 0 {
+		return verdict{results: results}, err
+	}
+	disabled, err := a.blame(ctx, tx, row, counted)
+	return verdict{results: results, disabled: disabled}, err
 }
 
 // sorted leaves out what was cut off.
@@ -89,24 +100,20 @@ func sorted(attempts []Attempt) (accepted, failed []Attempt) {
 	return accepted, failed
 }
 
-// judge remembers of the endpoint whether it works, and gives the reason if it is
-// disabled for it.
-func (a *RecordAttempts) judge(
+// hold remembers of the endpoint that it works, and takes it if it may not. There is
+// nothing to take without a failure.
+func (a *RecordAttempts) hold(
 	ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, accepted, failed []Attempt,
-) (string, error) {
+) (row store.WebhookEndpoint, there bool, err error) {
 	if len(accepted) > 0 {
 		if err := a.praise(ctx, tx, endpoint); err != nil {
-			return "", err
+			return row, false, err
 		}
 	}
 	if len(failed) == 0 {
-		return "", nil
+		return row, false, nil
 	}
-	row, there, err := a.present(ctx, tx, endpoint, a.q.LockEndpoint)
-	if err != nil || !there {
-		return "", err
-	}
-	return a.blame(ctx, tx, row, failed)
+	return a.present(ctx, tx, endpoint, a.q.LockEndpoint)
 }
 
 // praise forgets an endpoint's failures. It looks without a lock first: mostly there is
@@ -139,25 +146,31 @@ func (a *RecordAttempts) succeeded(ctx context.Context, tx *mysql.Tx, endpoint s
 	return nil
 }
 
+// failed gives the failures that count, and the results of all.
 func (a *RecordAttempts) failed(
 	ctx context.Context, tx *mysql.Tx, endpoint sale.EndpointID, failed []Attempt,
-) ([]sale.AttemptResult, error) {
-	results := make([]sale.AttemptResult, len(failed))
+) (counted []Attempt, results []sale.AttemptResult, err error) {
+	results = make([]sale.AttemptResult, len(failed))
 	for i, attempt := range failed {
-		state := sale.DeliveryPending
-		results[i] = sale.AttemptFailed
+		state, result := sale.DeliveryPending, sale.AttemptFailed
 		if tx.Now.Sub(attempt.FirstAttemptAt) >= sale.DeadAfter {
-			state, results[i] = sale.DeliveryGivenUp, sale.AttemptGivenUp
+			state, result = sale.DeliveryGivenUp, sale.AttemptGivenUp
 		}
 		wait := sale.RetryWait(attempt.Number, rand.Float64()) //nolint:gosec // it spreads load, it protects nothing
-		if err := a.q.RecordFailure(ctx, tx, store.RecordFailureParams{
+		recorded, err := a.q.RecordFailure(ctx, tx, store.RecordFailureParams{
 			State: state, NextAttemptAt: tx.Now.Add(wait), Answer: attempt.Answer.String(), EndpointID: endpoint,
 			EventID: attempt.Message.EventID, Attempts: attempt.Number, FirstAttemptAt: &attempt.FirstAttemptAt,
-		}); err != nil {
-			return nil, err
+		})
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case recorded == 0:
+			results[i] = sale.AttemptFailed
+		default:
+			results[i], counted = result, append(counted, attempt)
 		}
 	}
-	return results, nil
+	return counted, results, nil
 }
 
 // blame remembers that an endpoint, whose row the caller holds, fails, and disables one

@@ -225,6 +225,21 @@ func TestAnAttemptThatTheEndOfTheProcessCutsOffIsNobodysFailure(t *testing.T) {
 	assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryPending))
 }
 
+// An attempt whose lease was over may still succeed while the next one fails.
+func TestAFailureOfTheNewestAttemptUndoesNoSuccess(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint(receive(t, nil).URL)
+	s.ordered("ann", line(s.product(5), 1))
+	s.fanOut()
+	slow := s.claim(endpoint)[0]
+	s.due()
+	newest := action.Attempt{Delivery: s.claim(endpoint)[0], Answer: sale.Answer{Status: http.StatusBadGateway}}
+	require.NoError(t, s.attempt(t.Context(), slow))
+	require.NoError(t, s.RecordAttempts.Do(t.Context(), endpoint.ID, []action.Attempt{newest}))
+	assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryDelivered))
+	assert.Nil(t, s.look(endpoint).FailingSince)
+}
+
 // A failure that is recorded when the endpoint has taken the event says nothing of it any more,
 // nor is the event given up.
 func TestAFailureThatIsNoLongerTheNewestTruthIsNotHeldAgainstTheEndpoint(t *testing.T) {
@@ -297,6 +312,30 @@ func TestSeveralProcessesFanOutAndClaimEachDeliveryOnce(t *testing.T) {
 	}
 	assert.Equal(t, int64(120), s.count("SELECT SUM(attempts) FROM deliveries"))
 	assert.Zero(t, s.count("SELECT COUNT(*) FROM announcements"))
+}
+
+// What another process fans out or claims is left to it, and the rest does not wait for it.
+func TestWhatAnotherProcessWorksOnIsLeftOut(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint(receive(t, nil).URL)
+	p := s.product(5)
+	var orders []action.OrderView
+	for _, customer := range []string{"ann", "bob"} {
+		orders = append(orders, s.ordered(customer, line(p, 1)))
+	}
+	busy := sale.OrderEventID(sale.EventOrderCreated, orders[0].ID)
+	for _, work := range []struct {
+		lock string
+		do   func() int
+	}{
+		{"SELECT 1 FROM announcements WHERE events = ? FOR UPDATE", func() int { return int(s.fanOut().Events) }},
+		{"SELECT 1 FROM deliveries WHERE event_id = ? FOR UPDATE", func() int { return len(s.claim(endpoint)) }},
+	} {
+		other := s.locked(work.lock, busy)
+		assert.Equal(t, 1, work.do(), work.lock)
+		require.NoError(t, other.Rollback())
+		assert.Equal(t, 1, work.do(), work.lock)
+	}
 }
 
 // An endpoint that works again before something is told gets it, whoever holds another one.

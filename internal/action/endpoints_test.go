@@ -95,6 +95,9 @@ func TestADeletedEndpointGetsNothingMoreAndIsForgotten(t *testing.T) {
 	s.fanOut()
 	require.NoError(t, s.DeleteEndpoint.Do(t.Context(), endpoint.ID))
 	s.ordered("bob", line(product, 1))
+	due, err := s.DueEndpoints.Do(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, due)
 	assert.Zero(t, s.deliver(endpoint))
 	assert.Empty(t, inbox.got())
 	for _, err := range []error{
@@ -170,6 +173,22 @@ func TestARedeliveryOfAWhileSendsWhatWasNotTakenAndRevivesTheEndpoint(t *testing
 	done, err = s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Since: 3600e9})
 	require.NoError(t, err)
 	assert.Equal(t, action.Redelivered{}, done, "all was taken")
+}
+
+// One transaction tells of many, all at the same time: a page may end between them.
+func TestARedeliveryOfAWhileSendsEachEventOfManyOfOneTime(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint(receive(t, nil).URL)
+	s.exec(`INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
+		WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+		SELECT LEFT(UNHEX(SHA2(i, 256)), 16), 'order.created', LEFT(UNHEX(SHA2(i, 256)), 16), 1, '{}', NOW(6) FROM n`)
+	for _, state := range []sale.DeliveryState{sale.DeliveryPending, sale.DeliveryGivenUp} {
+		done, err := s.Redeliver.Do(s.ctx(), action.RedeliverInput{Endpoint: endpoint.ID, Since: time.Hour})
+		require.NoError(t, err)
+		assert.Equal(t, action.Redelivered{Events: 1000}, done)
+		assert.Equal(t, int64(1000), s.deliveries(endpoint, sale.DeliveryPending))
+		s.exec("UPDATE deliveries SET state = ?", state)
+	}
 }
 
 // Somebody may ask for an event before it is given to all who want it.
@@ -252,7 +271,10 @@ func TestAnAttemptFromBeforeOneEventWasAskedForDoesNotAnswerTheRequest(t *testin
 			_, err := s.Redeliver.Do(t.Context(), action.RedeliverInput{Endpoint: endpoint.ID, Event: &event})
 			require.NoError(t, err)
 			if again == "while it is sent again" {
-				require.Len(t, s.claim(endpoint), 1)
+				claimed := s.claim(endpoint)
+				require.Len(t, claimed, 1)
+				assert.Equal(t, int64(1), claimed[0].Number, "as if nothing had been tried")
+				assert.True(t, claimed[0].FirstAttemptAt.After(underway.FirstAttemptAt))
 			}
 			require.NoError(t, s.attempt(t.Context(), underway))
 			assert.Equal(t, int64(1), s.deliveries(endpoint, sale.DeliveryPending))

@@ -2,7 +2,7 @@
 -- `next_attempt_at` is when a pending one is due; a claim moves it past the attempt, so
 -- that one whose claimer died is due again. `attempts` counts claims since it was made or
 -- sent again, `asked` how often somebody asked for this one event: no attempt from before
--- is an answer to that.
+-- is an answer to that. `created_at` is when it was put on its way.
 CREATE TABLE deliveries (
     endpoint_id      BINARY(16)   NOT NULL,
     event_id         BINARY(16)   NOT NULL,

@@ -58,17 +58,19 @@ WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id = sqlc.arg(event_id)
   AND state = 'pending' AND attempts = sqlc.arg(attempts) AND first_attempt_at = sqlc.arg(first_attempt_at);
 
 -- name: RedeliverEvent :exec
--- Makes a delivery as new, due at once, whatever became of it or is becoming of it.
+-- Makes a delivery as new, due at once, whatever became of it or is becoming of it. One that
+-- was over is on its way from now on; MySQL assigns from left to right.
 UPDATE deliveries
-SET state = 'pending', attempts = 0, asked = asked + 1, first_attempt_at = NULL, delivered_at = NULL,
-    next_attempt_at = sqlc.arg(now)
+SET created_at = IF(state = 'pending', created_at, sqlc.arg(now)), state = 'pending', attempts = 0, asked = asked + 1,
+    first_attempt_at = NULL, delivered_at = NULL, next_attempt_at = sqlc.arg(now)
 WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id = sqlc.arg(event_id);
 
 -- name: RedeliverUntaken :execrows
 -- Makes deliveries as new, due at once, but for what the endpoint took, up to this instant.
--- What it takes from an attempt that is under way counts.
+-- What it takes from an attempt that is under way counts. See RedeliverEvent.
 UPDATE deliveries
-SET state = 'pending', attempts = 0, first_attempt_at = NULL, next_attempt_at = sqlc.arg(now)
+SET created_at = IF(state = 'pending', created_at, sqlc.arg(now)), state = 'pending', attempts = 0,
+    first_attempt_at = NULL, next_attempt_at = sqlc.arg(now)
 WHERE endpoint_id = sqlc.arg(endpoint_id) AND event_id IN (sqlc.slice('event_ids')) AND state <> 'delivered';
 
 -- name: SurveyEndpoints :many

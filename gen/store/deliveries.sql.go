@@ -307,8 +307,8 @@ func (q *Queries) RecordSuccess(ctx context.Context, db DBTX, arg RecordSuccessP
 
 const RedeliverEvent = `-- name: RedeliverEvent :exec
 UPDATE deliveries
-SET state = 'pending', attempts = 0, asked = asked + 1, first_attempt_at = NULL, delivered_at = NULL,
-    next_attempt_at = ?
+SET created_at = IF(state = 'pending', created_at, ?), state = 'pending', attempts = 0, asked = asked + 1,
+    first_attempt_at = NULL, delivered_at = NULL, next_attempt_at = ?
 WHERE endpoint_id = ? AND event_id = ?
 `
 
@@ -318,15 +318,22 @@ type RedeliverEventParams struct {
 	EventID    sale.EventID
 }
 
-// Makes a delivery as new, due at once, whatever became of it or is becoming of it.
+// Makes a delivery as new, due at once, whatever became of it or is becoming of it. One that
+// was over is on its way from now on; MySQL assigns from left to right.
 func (q *Queries) RedeliverEvent(ctx context.Context, db DBTX, arg RedeliverEventParams) error {
-	_, err := db.ExecContext(ctx, RedeliverEvent, arg.Now, arg.EndpointID, arg.EventID)
+	_, err := db.ExecContext(ctx, RedeliverEvent,
+		arg.Now,
+		arg.Now,
+		arg.EndpointID,
+		arg.EventID,
+	)
 	return err
 }
 
 const RedeliverUntaken = `-- name: RedeliverUntaken :execrows
 UPDATE deliveries
-SET state = 'pending', attempts = 0, first_attempt_at = NULL, next_attempt_at = ?
+SET created_at = IF(state = 'pending', created_at, ?), state = 'pending', attempts = 0,
+    first_attempt_at = NULL, next_attempt_at = ?
 WHERE endpoint_id = ? AND event_id IN (/*SLICE:event_ids*/?) AND state <> 'delivered'
 `
 
@@ -337,10 +344,11 @@ type RedeliverUntakenParams struct {
 }
 
 // Makes deliveries as new, due at once, but for what the endpoint took, up to this instant.
-// What it takes from an attempt that is under way counts.
+// What it takes from an attempt that is under way counts. See RedeliverEvent.
 func (q *Queries) RedeliverUntaken(ctx context.Context, db DBTX, arg RedeliverUntakenParams) (int64, error) {
 	query := RedeliverUntaken
 	var queryParams []interface{}
+	queryParams = append(queryParams, arg.Now)
 	queryParams = append(queryParams, arg.Now)
 	queryParams = append(queryParams, arg.EndpointID)
 	if len(arg.EventIds) > 0 {

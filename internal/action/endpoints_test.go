@@ -191,12 +191,17 @@ func TestARedeliveryOfAWhileSendsEachEventOfManyOfOneTime(t *testing.T) {
 	}
 }
 
+// askOne and askWhile ask for one event and for what was not taken of a while.
+func askOne(in *action.RedeliverInput, event sale.EventID) { in.Event = &event }
+
+func askWhile(in *action.RedeliverInput, _ sale.EventID) { in.Since = time.Hour }
+
+// asks are both.
+var asks = map[string]func(in *action.RedeliverInput, event sale.EventID){"one": askOne, "while": askWhile}
+
 // Somebody may ask for an event before it is given to all who want it.
 func TestWhatIsSentAgainBeforeItIsFannedOutIsSentOnce(t *testing.T) {
-	for name, ask := range map[string]func(in *action.RedeliverInput, event sale.EventID){
-		"one":   func(in *action.RedeliverInput, event sale.EventID) { in.Event = &event },
-		"while": func(in *action.RedeliverInput, _ sale.EventID) { in.Since = time.Hour },
-	} {
+	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
 			s := setup(t, withSender(t))
 			first, second := receive(t, nil), receive(t, nil)
@@ -427,6 +432,38 @@ func TestASurveyCountsWhatIsOnItsWay(t *testing.T) {
 		assert.Equal(t, []int64{1, 1}, []int64{survey.Pending, survey.GivenUp})
 		assert.GreaterOrEqual(t, survey.Oldest.Minutes(), 60.0)
 		assert.NotNil(t, survey.FailingSince)
+	}
+}
+
+// What was taken or given up before does not wait since then.
+func TestWhatIsSentAgainIsOnItsWayFromThenOn(t *testing.T) {
+	for name, test := range map[string]struct {
+		became string
+		ask    func(in *action.RedeliverInput, event sale.EventID)
+		waits  bool
+	}{
+		"one that was taken":     {"state = 'delivered', delivered_at = NOW(6)", askOne, false},
+		"one that was given up":  {"state = 'given_up'", askOne, false},
+		"one on its way":         {"state = 'pending'", askOne, true},
+		"all that were given up": {"state = 'given_up'", askWhile, false},
+		"all on their way":       {"state = 'pending'", askWhile, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setup(t, withSender(t))
+			endpoint := s.endpoint("https://example.com/")
+			order := s.ordered("ann", line(s.product(5), 1))
+			s.fanOut()
+			s.exec("UPDATE deliveries SET created_at = created_at - INTERVAL 1 HOUR, " + test.became)
+			in := action.RedeliverInput{Endpoint: endpoint.ID}
+			test.ask(&in, sale.OrderEventID(sale.EventOrderCreated, order.ID))
+			done, err := s.Redeliver.Do(t.Context(), in)
+			require.NoError(t, err)
+			assert.Equal(t, action.Redelivered{Events: 1}, done)
+			surveys, err := s.SurveyEndpoints.Do(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, int64(1), surveys[0].Pending)
+			assert.Equal(t, test.waits, surveys[0].Oldest > 30*time.Minute, surveys[0].Oldest)
+		})
 	}
 }
 

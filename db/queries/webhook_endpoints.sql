@@ -48,9 +48,9 @@ UPDATE webhook_endpoints SET failing_since = NULL WHERE id = ?;
 UPDATE webhook_endpoints SET failing_since = sqlc.arg(now) WHERE id = sqlc.arg(id) AND failing_since IS NULL;
 
 -- name: DisableEndpoint :exec
--- Ends deliveries to an endpoint until somebody enables it again.
-UPDATE webhook_endpoints SET disabled_at = sqlc.arg(now), disabled_reason = sqlc.arg(reason)
-WHERE id = sqlc.arg(id) AND disabled_at IS NULL;
+-- Ends deliveries to an endpoint until somebody enables it again. The caller holds it and
+-- has seen that it is enabled.
+UPDATE webhook_endpoints SET disabled_at = sqlc.arg(now), disabled_reason = sqlc.arg(reason) WHERE id = sqlc.arg(id);
 
 -- name: EnableEndpoint :exec
 -- Makes an endpoint as one that never failed.

@@ -61,8 +61,7 @@ func (q *Queries) DeletedEndpoints(ctx context.Context, db DBTX) ([]sale.Endpoin
 }
 
 const DisableEndpoint = `-- name: DisableEndpoint :exec
-UPDATE webhook_endpoints SET disabled_at = ?, disabled_reason = ?
-WHERE id = ? AND disabled_at IS NULL
+UPDATE webhook_endpoints SET disabled_at = ?, disabled_reason = ? WHERE id = ?
 `
 
 type DisableEndpointParams struct {
@@ -71,7 +70,8 @@ type DisableEndpointParams struct {
 	ID     sale.EndpointID
 }
 
-// Ends deliveries to an endpoint until somebody enables it again.
+// Ends deliveries to an endpoint until somebody enables it again. The caller holds it and
+// has seen that it is enabled.
 func (q *Queries) DisableEndpoint(ctx context.Context, db DBTX, arg DisableEndpointParams) error {
 	_, err := db.ExecContext(ctx, DisableEndpoint, arg.Now, arg.Reason, arg.ID)
 	return err

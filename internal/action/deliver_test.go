@@ -151,6 +151,21 @@ func TestAnEndpointThatIsGoneIsDisabledAtOnceAndWhatIsPendingStays(t *testing.T)
 	assert.Empty(t, due)
 }
 
+func TestAnEndpointIsDisabledOnceForTheFirstReason(t *testing.T) {
+	s := setup(t, withSender(t))
+	endpoint := s.endpoint(receive(t, status(http.StatusGone)).URL)
+	p := s.product(5)
+	s.ordered("ann", line(p, 1))
+	s.ordered("bob", line(p, 1))
+	s.fanOut()
+	underway := s.claim(endpoint)
+	require.NoError(t, s.attempt(t.Context(), underway[0]))
+	s.exec("UPDATE webhook_endpoints SET disabled_at = disabled_at - INTERVAL 1 HOUR, disabled_reason = 'the first one'")
+	before := s.look(endpoint)
+	require.NoError(t, s.attempt(t.Context(), underway[1]))
+	assert.Equal(t, before, s.look(endpoint))
+}
+
 func TestAnEndpointIsDisabledAfterThreeDaysWithoutASuccess(t *testing.T) {
 	s := setup(t, withSender(t))
 	endpoint := s.endpoint(receive(t, status(http.StatusServiceUnavailable)).URL)

@@ -98,6 +98,7 @@ func TestADeletedEndpointGetsNothingMoreAndIsForgotten(t *testing.T) {
 	due, err := s.DueEndpoints.Do(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, due)
+	assert.Equal(t, action.FannedOut{Events: 1}, s.fanOut())
 	assert.Zero(t, s.deliver(endpoint))
 	assert.Empty(t, inbox.got())
 	for _, err := range []error{

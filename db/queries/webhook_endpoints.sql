@@ -34,10 +34,10 @@ WHERE id = sqlc.arg(id) AND deleted_at IS NULL;
 
 -- name: RotateSecret :exec
 -- Makes a new secret sign, and the one before it too for a while. One that was the
--- previous one until now no longer does.
+-- previous one until now no longer does. The caller holds the endpoint.
 UPDATE webhook_endpoints
 SET previous_secret = secret, previous_until = sqlc.arg(previous_until), secret = sqlc.arg(secret)
-WHERE id = sqlc.arg(id) AND deleted_at IS NULL;
+WHERE id = sqlc.arg(id);
 
 -- name: EndpointWorks :exec
 -- An attempt succeeded: whatever failed before is forgotten.

@@ -365,7 +365,7 @@ func (q *Queries) PurgeEndpoint(ctx context.Context, db DBTX, id sale.EndpointID
 const RotateSecret = `-- name: RotateSecret :exec
 UPDATE webhook_endpoints
 SET previous_secret = secret, previous_until = ?, secret = ?
-WHERE id = ? AND deleted_at IS NULL
+WHERE id = ?
 `
 
 type RotateSecretParams struct {
@@ -375,7 +375,7 @@ type RotateSecretParams struct {
 }
 
 // Makes a new secret sign, and the one before it too for a while. One that was the
-// previous one until now no longer does.
+// previous one until now no longer does. The caller holds the endpoint.
 func (q *Queries) RotateSecret(ctx context.Context, db DBTX, arg RotateSecretParams) error {
 	_, err := db.ExecContext(ctx, RotateSecret, arg.PreviousUntil, arg.Secret, arg.ID)
 	return err

@@ -49,6 +49,13 @@ func TestStockIsToldWhileSomebodyListensItsLatestStateOnly(t *testing.T) {
 			"product_id": product.ID.String(), "available_stock": float64(11 - version), "total_stock": 10.0, "sequence": float64(version),
 		}, got.Data)
 	}
+
+	s.hold("ann", line(product, 1))
+	s.exec("UPDATE webhook_endpoints SET disabled_at = NOW(6), disabled_reason = 'x' WHERE id = ?", endpoint.ID)
+	assert.Zero(t, s.tellStock(), "who listened is disabled")
+	s.exec("UPDATE webhook_endpoints SET disabled_at = NULL, disabled_reason = '' WHERE id = ?", endpoint.ID)
+	require.NoError(t, s.DeleteEndpoint.Do(t.Context(), endpoint.ID))
+	assert.Zero(t, s.tellStock(), "who listened is gone")
 }
 
 func TestSeveralProcessesTellEachVersionOnce(t *testing.T) {

@@ -1845,7 +1845,8 @@ type ClientInterface interface {
 	// AdjustStockWithBody Add stock or take it away
 	//
 	// Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-	// away: a negative `delta` takes at most what is available, or nothing at all.
+	// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+	// available here, whether it was swept or not.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1855,7 +1856,8 @@ type ClientInterface interface {
 	// AdjustStock Add stock or take it away
 	//
 	// Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-	// away: a negative `delta` takes at most what is available, or nothing at all.
+	// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+	// available here, whether it was swept or not.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2494,7 +2496,8 @@ func (c *Client) WatchStock(ctx context.Context, productID ProductID, params *Wa
 // AdjustStockWithBody Add stock or take it away
 //
 // Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-// away: a negative `delta` takes at most what is available, or nothing at all.
+// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+// available here, whether it was swept or not.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2514,7 +2517,8 @@ func (c *Client) AdjustStockWithBody(ctx context.Context, productID ProductID, p
 // AdjustStock Add stock or take it away
 //
 // Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-// away: a negative `delta` takes at most what is available, or nothing at all.
+// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+// available here, whether it was swept or not.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4389,7 +4393,8 @@ type ClientWithResponsesInterface interface {
 	// AdjustStockWithBodyWithResponse Add stock or take it away
 	//
 	// Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-	// away: a negative `delta` takes at most what is available, or nothing at all.
+	// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+	// available here, whether it was swept or not.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4399,7 +4404,8 @@ type ClientWithResponsesInterface interface {
 	// AdjustStockWithResponse Add stock or take it away
 	//
 	// Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-	// away: a negative `delta` takes at most what is available, or nothing at all.
+	// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+	// available here, whether it was swept or not.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6368,7 +6374,8 @@ func (c *ClientWithResponses) WatchStockWithResponse(ctx context.Context, produc
 // AdjustStockWithBodyWithResponse Add stock or take it away
 //
 // Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-// away: a negative `delta` takes at most what is available, or nothing at all.
+// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+// available here, whether it was swept or not.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6384,7 +6391,8 @@ func (c *ClientWithResponses) AdjustStockWithBodyWithResponse(ctx context.Contex
 // AdjustStockWithResponse Add stock or take it away
 //
 // Changes `total_stock` and `available_stock` by `delta`. Units that are in holds or orders cannot be taken
-// away: a negative `delta` takes at most what is available, or nothing at all.
+// away: a negative `delta` takes at most what is available, or nothing at all. What is overdue counts as
+// available here, whether it was swept or not.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -2,10 +2,12 @@ package action
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/budget"
 	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 )
@@ -21,12 +23,7 @@ func (a *AdjustStock) Do(ctx context.Context, in AdjustStockInput) (Result[sale.
 	if err != nil {
 		return Result[sale.Product]{}, err
 	}
-	products := []sale.ProductID{in.ProductID}
-	var left sale.Product
-	_, replayed, err := a.once(ctx, c, in.ProductID, products, func(ctx context.Context, tx *mysql.Tx) (err error) {
-		left, err = a.adjust(ctx, tx, in)
-		return err
-	})
+	left, replayed, err := a.run(ctx, c, in)
 	switch {
 	case err != nil:
 		return Result[sale.Product]{}, err
@@ -39,21 +36,37 @@ func (a *AdjustStock) Do(ctx context.Context, in AdjustStockInput) (Result[sale.
 	return Result[sale.Product]{Value: left}, nil
 }
 
+// run adjusts, once what is overdue was given back as far as that is needed. Units that cannot
+// be given back, since somebody is just ordering or paying for them, are not waited for.
+func (a *AdjustStock) run(ctx context.Context, c claim, in AdjustStockInput) (left sale.Product, replayed bool, err error) {
+	ctx = budget.Within(ctx, a.patience(toBegin))
+	for release := true; ; {
+		_, replayed, err = a.once(ctx, c, in.ProductID, []sale.ProductID{in.ProductID},
+			func(ctx context.Context, tx *mysql.Tx) (err error) {
+				left, err = a.adjust(ctx, tx, in, release)
+				return err
+			})
+		if !errors.Is(err, errOverdue) {
+			return left, replayed, err
+		}
+		done, err := a.releaseInTurn(ctx, in.ProductID, -in.Delta)
+		if err != nil {
+			return left, false, err
+		}
+		release = done.helped(left.StockVersion)
+	}
+}
+
 // adjust decides and changes under the product's lock: between a statement that changes
-// nothing and a look that says why, others would change the stock.
-func (a *AdjustStock) adjust(ctx context.Context, tx *mysql.Tx, in AdjustStockInput) (sale.Product, error) {
+// nothing and a look that says why, others would change the stock. With release, errOverdue
+// and the product as it is come instead of a refusal that giving back may spare.
+func (a *AdjustStock) adjust(ctx context.Context, tx *mysql.Tx, in AdjustStockInput, release bool) (sale.Product, error) {
 	row, err := a.q.LockProduct(ctx, tx, in.ProductID)
 	switch {
 	case err != nil:
 		return sale.Product{}, notFound(err, sale.CodeProductNotFound, in.ProductID.String())
 	case row.AvailableStock+in.Delta < 0:
-		return sale.Product{}, &sale.Error{
-			Code:   sale.CodeInsufficient,
-			Detail: "More would be taken away than is available.",
-			Lines: []sale.Refusal{{
-				Code: sale.CodeInsufficient, ProductID: row.ID, Requested: -in.Delta, Available: row.AvailableStock,
-			}},
-		}
+		return productOf(row), a.tooFew(ctx, tx, row, -in.Delta, release)
 	case row.TotalStock+in.Delta > sale.MaxStock:
 		return sale.Product{}, sale.Invalid("/delta", fmt.Sprintf("would make the stock more than %d", sale.MaxStock))
 	}
@@ -64,4 +77,20 @@ func (a *AdjustStock) adjust(ctx context.Context, tx *mysql.Tx, in AdjustStockIn
 		return sale.Product{}, fmt.Errorf("adjusting the stock of %s: %w", in.ProductID, err)
 	}
 	return a.movedWith(ctx, tx, in.ProductID, in.Delta, sale.MovementAdjusted, in.Reason)
+}
+
+// tooFew is why so many units cannot be taken away.
+func (a *AdjustStock) tooFew(ctx context.Context, tx *mysql.Tx, row store.Product, wanted int64, release bool) error {
+	if release {
+		if err := a.overdueLeft(ctx, tx, row.ID); err != nil {
+			return err
+		}
+	}
+	return &sale.Error{
+		Code:   sale.CodeInsufficient,
+		Detail: "More would be taken away than is available.",
+		Lines: []sale.Refusal{{
+			Code: sale.CodeInsufficient, ProductID: row.ID, Requested: wanted, Available: row.AvailableStock,
+		}},
+	}
 }

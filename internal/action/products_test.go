@@ -152,6 +152,45 @@ func TestAdjustmentMovesTotalAndAvailableTogetherAndIsNoted(t *testing.T) {
 	assert.Equal(t, int64(3), s.count("SELECT COUNT(*) FROM movements WHERE reason = 'adjusted' AND note = 'recount'"))
 }
 
+// Overdue units are free, swept or not, however many transactions it takes to give them back.
+func TestAdjustmentTakesAwayUnitsThatAreOverdue(t *testing.T) {
+	s := setup(t)
+	p := s.product(2100)
+	s.fill(p, 2050, -3600)
+	s.hold("ann", line(p, 10))
+	ordered := s.ordered("bob", line(p, 40))
+	s.pass(ordered.HoldID())
+	adjust := func(delta int64) (sale.Product, error) {
+		result, err := s.AdjustStock.Do(s.ctx(), action.AdjustStockInput{ProductID: p.ID, Delta: delta, Reason: "recount"})
+		return result.Value, err
+	}
+	less, err := adjust(-1500)
+	require.NoError(t, err)
+	assert.Equal(t, int64(600), less.TotalStock)
+	_, err = adjust(-591)
+	refusal := requireCode(t, err, sale.CodeInsufficient)
+	assert.Equal(t, []sale.Refusal{{Code: sale.CodeInsufficient, ProductID: p.ID, Requested: 591, Available: 590}}, refusal.Lines)
+	less, err = adjust(-590)
+	require.NoError(t, err)
+	assert.Equal(t, [2]int64{10, 0}, [2]int64{less.TotalStock, less.AvailableStock})
+	s.requireUnits(p, 0, 10, 0, 0)
+}
+
+// Whoever works on an overdue line, to pay for its order for example, may keep its units: the
+// adjustment does not wait for that.
+func TestAdjustmentDoesNotWaitForOverdueUnitsThatSomebodyWorksOn(t *testing.T) {
+	s := setup(t)
+	p := s.product(3)
+	hold := s.hold("ann", line(p, 2))
+	s.pass(hold.ID)
+	holder := s.lockedLines(hold.ID)
+	_, err := s.AdjustStock.Do(s.ctx(), action.AdjustStockInput{ProductID: p.ID, Delta: -2, Reason: "recount"})
+	require.NoError(t, holder.Rollback())
+	refusal := requireCode(t, err, sale.CodeInsufficient)
+	assert.Equal(t, []sale.Refusal{{Code: sale.CodeInsufficient, ProductID: p.ID, Requested: 2, Available: 1}}, refusal.Lines)
+	s.requireUnits(p, 1, 2, 0, 0)
+}
+
 func TestConcurrentAdjustmentsNeverTakeAwayWhatIsHeld(t *testing.T) {
 	s := setup(t)
 	p := s.product(20)

@@ -130,22 +130,7 @@ func (a *ProcessPayment) enough(ctx context.Context, tx *mysql.Tx, p *payment, r
 	if product.AvailableStock+units >= row.Quantity {
 		return true, nil
 	}
-	return false, a.overdueElsewhere(ctx, tx, row.ProductID)
-}
-
-// overdueElsewhere returns errOverdue when a product has units that are overdue but were not
-// given back, since somebody else works on their lines.
-func (a *ProcessPayment) overdueElsewhere(ctx context.Context, tx *mysql.Tx, id sale.ProductID) error {
-	rows, err := a.q.LookAtProducts(ctx, tx, []sale.ProductID{id})
-	if err != nil {
-		return fmt.Errorf("looking at %s: %w", id, err)
-	}
-	for _, row := range rows {
-		if product := seenOf(row); !product.nextDue.After(tx.Now) {
-			return errOverdue
-		}
-	}
-	return nil
+	return false, a.overdueLeft(ctx, tx, row.ProductID)
 }
 
 // giveBackWithin gives overdue lines back within the payment's own transaction.

@@ -226,6 +226,17 @@ func (d *desk) releaseOverdue(ctx context.Context, id sale.ProductID, wanted int
 	})
 }
 
+// releaseInTurn is releaseOverdue with a place at the product's gate, for each transaction anew,
+// so that customers come between.
+func (d *desk) releaseInTurn(ctx context.Context, id sale.ProductID, wanted int64) (sweep, error) {
+	leave, err := d.enter(ctx, id)
+	if err != nil {
+		return sweep{}, err
+	}
+	defer leave()
+	return d.releaseOverdue(ctx, id, wanted)
+}
+
 // releaseCustomers gives back the overdue lines of these customers alone, those of one hold
 // left out.
 func (d *desk) releaseCustomers(
@@ -270,6 +281,21 @@ func (d *desk) release(
 	d.Log.InfoContext(ctx, "stock.restored", slog.String("product_id", id.String()),
 		slog.Int64("holds", done.holds), slog.Int64("orders", done.orders), slog.Int64("stock_restored", done.units))
 	return done, nil
+}
+
+// overdueLeft returns errOverdue when a product has units that are overdue and were not given
+// back yet.
+func (d *desk) overdueLeft(ctx context.Context, tx *mysql.Tx, id sale.ProductID) error {
+	rows, err := d.q.LookAtProducts(ctx, tx, []sale.ProductID{id})
+	if err != nil {
+		return fmt.Errorf("looking at %s: %w", id, err)
+	}
+	for _, row := range rows {
+		if product := seenOf(row); !product.nextDue.After(tx.Now) {
+			return errOverdue
+		}
+	}
+	return nil
 }
 
 // giveBackOverdue gives back overdue lines that the caller holds, as it holds the
@@ -359,7 +385,7 @@ func (a *ReleaseExpired) Do(ctx context.Context) (Released, error) {
 	var failures []error
 	for len(products) > 0 && ctx.Err() == nil {
 		products = slices.DeleteFunc(products, func(id sale.ProductID) bool {
-			done, err := a.batch(ctx, id)
+			done, err := a.releaseInTurn(ctx, id, 0)
 			if err != nil {
 				failures = append(failures, fmt.Errorf("releasing what is overdue of %s: %w", id, err))
 			}
@@ -383,17 +409,6 @@ func (a *ReleaseExpired) overdueProducts(ctx context.Context) ([]sale.ProductID,
 		return nil, fmt.Errorf("looking for products with overdue lines: %w", err)
 	}
 	return products, nil
-}
-
-// batch takes its turn at the gate for each transaction, so that customers come
-// between.
-func (a *ReleaseExpired) batch(ctx context.Context, id sale.ProductID) (sweep, error) {
-	leave, err := a.enter(ctx, id)
-	if err != nil {
-		return sweep{}, err
-	}
-	defer leave()
-	return a.releaseOverdue(ctx, id, 0)
 }
 
 // productsOfLines names the products of a hold's or order's lines in the order in

@@ -14,7 +14,6 @@ CREATE TABLE products (
     hold_ttl_seconds       INT UNSIGNED    NOT NULL,
     payment_window_seconds INT UNSIGNED    NOT NULL,
     stock_version          BIGINT UNSIGNED NOT NULL,
-    rules_version          BIGINT UNSIGNED NOT NULL,
     version                BIGINT UNSIGNED NOT NULL,
     created_at             DATETIME(6)     NOT NULL,
     updated_at             DATETIME(6)     NOT NULL,

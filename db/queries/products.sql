@@ -2,8 +2,8 @@
 -- Fails on a taken sku, by its unique key.
 INSERT INTO products (id, sku, name, price_amount, currency, total_stock, available_stock,
                       sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds,
-                      stock_version, rules_version, version, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, 1, ?, ?);
+                      stock_version, version, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?);
 
 -- name: GetProduct :one
 -- One committed state; within a transaction that changed the row, its own.
@@ -39,11 +39,11 @@ WHERE products.id IN (sqlc.slice('ids'));
 
 -- name: ReserveStock :execresult
 -- The one statement that takes units off sale. It changes a row only while the
--- stock is enough, the window open by the database's clock and the rules still
--- those that the caller goes by: never oversold, never on stale terms. The terms are
--- compared, too, not only their version: what a cache has of another database, a copy
--- for example, has the same versions. The result's last insert id is the version that
--- the row has then.
+-- stock is enough, the window open by the database's clock and the terms still
+-- those that the caller goes by: never oversold, never on stale terms. The terms
+-- themselves are compared, and no version of them: what a cache has of another
+-- database, a copy for example, has the same versions. The result's last insert id is
+-- the version that the row has then.
 UPDATE products
 SET available_stock = available_stock - sqlc.arg(quantity),
     stock_version   = stock_version + 1,
@@ -51,7 +51,6 @@ SET available_stock = available_stock - sqlc.arg(quantity),
     updated_at      = sqlc.arg(now)
 WHERE id = sqlc.arg(id)
   AND available_stock >= sqlc.arg(quantity)
-  AND rules_version = sqlc.arg(rules_version)
   AND price_amount = sqlc.arg(price_amount)
   AND currency = sqlc.arg(currency)
   AND per_customer_limit <=> sqlc.narg(per_customer_limit)
@@ -105,8 +104,7 @@ SET available_stock = sqlc.arg(available),
 WHERE id = sqlc.arg(id);
 
 -- name: UpdateProduct :exec
--- Sets name and rules of a row that the caller holds. rules_version rises only
--- where the caller says so, version always.
+-- Sets name and rules of a row that the caller holds.
 UPDATE products
 SET name                   = sqlc.arg(name),
     price_amount           = sqlc.arg(price_amount),
@@ -116,7 +114,6 @@ SET name                   = sqlc.arg(name),
     per_customer_limit     = sqlc.narg(per_customer_limit),
     hold_ttl_seconds       = sqlc.arg(hold_ttl_seconds),
     payment_window_seconds = sqlc.arg(payment_window_seconds),
-    rules_version          = sqlc.arg(rules_version),
     version                = version + 1,
     updated_at             = sqlc.arg(now)
 WHERE id = sqlc.arg(id);

@@ -620,7 +620,6 @@ type Product struct {
 	HoldTtlSeconds       int64
 	PaymentWindowSeconds int64
 	StockVersion         int64
-	RulesVersion         int64
 	Version              int64
 	CreatedAt            time.Time
 	UpdatedAt            time.Time

@@ -52,7 +52,7 @@ func (q *Queries) AdjustStock(ctx context.Context, db DBTX, arg AdjustStockParam
 }
 
 const GetProduct = `-- name: GetProduct :one
-SELECT id, sku, name, price_amount, currency, total_stock, available_stock, sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds, stock_version, rules_version, version, created_at, updated_at FROM products WHERE id = ?
+SELECT id, sku, name, price_amount, currency, total_stock, available_stock, sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds, stock_version, version, created_at, updated_at FROM products WHERE id = ?
 `
 
 // One committed state; within a transaction that changed the row, its own.
@@ -73,7 +73,6 @@ func (q *Queries) GetProduct(ctx context.Context, db DBTX, id sale.ProductID) (P
 		&i.HoldTtlSeconds,
 		&i.PaymentWindowSeconds,
 		&i.StockVersion,
-		&i.RulesVersion,
 		&i.Version,
 		&i.CreatedAt,
 		&i.UpdatedAt,
@@ -84,8 +83,8 @@ func (q *Queries) GetProduct(ctx context.Context, db DBTX, id sale.ProductID) (P
 const InsertProduct = `-- name: InsertProduct :exec
 INSERT INTO products (id, sku, name, price_amount, currency, total_stock, available_stock,
                       sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds,
-                      stock_version, rules_version, version, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, 1, ?, ?)
+                      stock_version, version, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?)
 `
 
 type InsertProductParams struct {
@@ -127,7 +126,7 @@ func (q *Queries) InsertProduct(ctx context.Context, db DBTX, arg InsertProductP
 }
 
 const ListProducts = `-- name: ListProducts :many
-SELECT id, sku, name, price_amount, currency, total_stock, available_stock, sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds, stock_version, rules_version, version, created_at, updated_at FROM products WHERE id > ? ORDER BY id LIMIT ?
+SELECT id, sku, name, price_amount, currency, total_stock, available_stock, sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds, stock_version, version, created_at, updated_at FROM products WHERE id > ? ORDER BY id LIMIT ?
 `
 
 type ListProductsParams struct {
@@ -159,7 +158,6 @@ func (q *Queries) ListProducts(ctx context.Context, db DBTX, arg ListProductsPar
 			&i.HoldTtlSeconds,
 			&i.PaymentWindowSeconds,
 			&i.StockVersion,
-			&i.RulesVersion,
 			&i.Version,
 			&i.CreatedAt,
 			&i.UpdatedAt,
@@ -178,7 +176,7 @@ func (q *Queries) ListProducts(ctx context.Context, db DBTX, arg ListProductsPar
 }
 
 const LockProduct = `-- name: LockProduct :one
-SELECT id, sku, name, price_amount, currency, total_stock, available_stock, sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds, stock_version, rules_version, version, created_at, updated_at FROM products WHERE id = ? FOR UPDATE
+SELECT id, sku, name, price_amount, currency, total_stock, available_stock, sale_starts_at, sale_ends_at, per_customer_limit, hold_ttl_seconds, payment_window_seconds, stock_version, version, created_at, updated_at FROM products WHERE id = ? FOR UPDATE
 `
 
 // Takes the mutex of a product's units until the transaction ends.
@@ -199,7 +197,6 @@ func (q *Queries) LockProduct(ctx context.Context, db DBTX, id sale.ProductID) (
 		&i.HoldTtlSeconds,
 		&i.PaymentWindowSeconds,
 		&i.StockVersion,
-		&i.RulesVersion,
 		&i.Version,
 		&i.CreatedAt,
 		&i.UpdatedAt,
@@ -208,7 +205,7 @@ func (q *Queries) LockProduct(ctx context.Context, db DBTX, id sale.ProductID) (
 }
 
 const LookAtProducts = `-- name: LookAtProducts :many
-SELECT products.id, products.sku, products.name, products.price_amount, products.currency, products.total_stock, products.available_stock, products.sale_starts_at, products.sale_ends_at, products.per_customer_limit, products.hold_ttl_seconds, products.payment_window_seconds, products.stock_version, products.rules_version, products.version, products.created_at, products.updated_at, NOW(6) AS now,
+SELECT products.id, products.sku, products.name, products.price_amount, products.currency, products.total_stock, products.available_stock, products.sale_starts_at, products.sale_ends_at, products.per_customer_limit, products.hold_ttl_seconds, products.payment_window_seconds, products.stock_version, products.version, products.created_at, products.updated_at, NOW(6) AS now,
        CAST(COALESCE((SELECT h.due_at FROM hold_lines AS h
                       WHERE h.product_id = products.id AND h.state = 'held'
                       ORDER BY h.product_id, h.state, h.due_at LIMIT 1), '9999-12-31') AS DATETIME(6)) AS held_due_at,
@@ -264,7 +261,6 @@ func (q *Queries) LookAtProducts(ctx context.Context, db DBTX, ids []sale.Produc
 			&i.Product.HoldTtlSeconds,
 			&i.Product.PaymentWindowSeconds,
 			&i.Product.StockVersion,
-			&i.Product.RulesVersion,
 			&i.Product.Version,
 			&i.Product.CreatedAt,
 			&i.Product.UpdatedAt,
@@ -325,7 +321,6 @@ SET available_stock = available_stock - ?,
     updated_at      = ?
 WHERE id = ?
   AND available_stock >= ?
-  AND rules_version = ?
   AND price_amount = ?
   AND currency = ?
   AND per_customer_limit <=> ?
@@ -339,7 +334,6 @@ type ReserveStockParams struct {
 	Quantity             int64
 	Now                  time.Time
 	ID                   sale.ProductID
-	RulesVersion         int64
 	PriceAmount          int64
 	Currency             string
 	PerCustomerLimit     *int64
@@ -348,18 +342,17 @@ type ReserveStockParams struct {
 }
 
 // The one statement that takes units off sale. It changes a row only while the
-// stock is enough, the window open by the database's clock and the rules still
-// those that the caller goes by: never oversold, never on stale terms. The terms are
-// compared, too, not only their version: what a cache has of another database, a copy
-// for example, has the same versions. The result's last insert id is the version that
-// the row has then.
+// stock is enough, the window open by the database's clock and the terms still
+// those that the caller goes by: never oversold, never on stale terms. The terms
+// themselves are compared, and no version of them: what a cache has of another
+// database, a copy for example, has the same versions. The result's last insert id is
+// the version that the row has then.
 func (q *Queries) ReserveStock(ctx context.Context, db DBTX, arg ReserveStockParams) (sql.Result, error) {
 	return db.ExecContext(ctx, ReserveStock,
 		arg.Quantity,
 		arg.Now,
 		arg.ID,
 		arg.Quantity,
-		arg.RulesVersion,
 		arg.PriceAmount,
 		arg.Currency,
 		arg.PerCustomerLimit,
@@ -472,7 +465,6 @@ SET name                   = ?,
     per_customer_limit     = ?,
     hold_ttl_seconds       = ?,
     payment_window_seconds = ?,
-    rules_version          = ?,
     version                = version + 1,
     updated_at             = ?
 WHERE id = ?
@@ -487,13 +479,11 @@ type UpdateProductParams struct {
 	PerCustomerLimit     *int64
 	HoldTtlSeconds       int64
 	PaymentWindowSeconds int64
-	RulesVersion         int64
 	Now                  time.Time
 	ID                   sale.ProductID
 }
 
-// Sets name and rules of a row that the caller holds. rules_version rises only
-// where the caller says so, version always.
+// Sets name and rules of a row that the caller holds.
 func (q *Queries) UpdateProduct(ctx context.Context, db DBTX, arg UpdateProductParams) error {
 	_, err := db.ExecContext(ctx, UpdateProduct,
 		arg.Name,
@@ -504,7 +494,6 @@ func (q *Queries) UpdateProduct(ctx context.Context, db DBTX, arg UpdateProductP
 		arg.PerCustomerLimit,
 		arg.HoldTtlSeconds,
 		arg.PaymentWindowSeconds,
-		arg.RulesVersion,
 		arg.Now,
 		arg.ID,
 	)

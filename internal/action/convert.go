@@ -23,7 +23,6 @@ func productOf(row store.Product) sale.Product {
 		TotalStock:     row.TotalStock,
 		AvailableStock: row.AvailableStock,
 		StockVersion:   row.StockVersion,
-		RulesVersion:   row.RulesVersion,
 		Version:        row.Version,
 		CreatedAt:      row.CreatedAt,
 		UpdatedAt:      row.UpdatedAt,

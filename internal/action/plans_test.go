@@ -81,7 +81,7 @@ func TestHotStatementsReadAFewRowsAmongManyOthers(t *testing.T) {
 		},
 		"reserve": func(ctx context.Context, db store.DBTX) error {
 			result, err := q.ReserveStock(ctx, db, store.ReserveStockParams{
-				Quantity: 1, Now: time.Now().UTC(), ID: crowded.ID, RulesVersion: crowded.RulesVersion,
+				Quantity: 1, Now: time.Now().UTC(), ID: crowded.ID,
 				PriceAmount: crowded.Price.Amount, Currency: crowded.Price.Currency, PerCustomerLimit: crowded.PerCustomerLimit,
 				HoldTtlSeconds: int64(crowded.HoldTTL / time.Second), PaymentWindowSeconds: int64(crowded.PaymentWindow / time.Second),
 			})

@@ -234,7 +234,7 @@ func TestWindowIsCheckedByTheDatabasesClockInTheAtomicStatement(t *testing.T) {
 		s.hold("ann", line(p, 1))
 		for column, code := range map[string]sale.Code{"sale_ends_at": sale.CodeSaleEnded, "sale_starts_at": sale.CodeSaleNotStarted} {
 			offset := map[sale.Code]int{sale.CodeSaleEnded: -1, sale.CodeSaleNotStarted: 3600}[code]
-			// The same rules_version, so that nothing but the window can refuse.
+			// The same terms, so that nothing but the window can refuse.
 			s.exec("UPDATE products SET sale_starts_at = NULL, sale_ends_at = NULL")
 			s.exec("UPDATE products SET "+column+" = NOW(6) + INTERVAL ? SECOND", offset)
 			s.refused(code, wish("ann", line(p, 1)))

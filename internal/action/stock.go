@@ -25,7 +25,7 @@ const readEvery = 64
 // its row has by it; errRefused when a condition did not hold.
 func (d *desk) takeUnits(ctx context.Context, tx *mysql.Tx, on sale.Product, units int64) (version int64, err error) {
 	result, err := d.q.ReserveStock(ctx, tx, store.ReserveStockParams{
-		Quantity: units, Now: tx.Now, ID: on.ID, RulesVersion: on.RulesVersion,
+		Quantity: units, Now: tx.Now, ID: on.ID,
 		PriceAmount: on.Price.Amount, Currency: on.Price.Currency, PerCustomerLimit: on.PerCustomerLimit,
 		HoldTtlSeconds: inSeconds(on.HoldTTL), PaymentWindowSeconds: inSeconds(on.PaymentWindow),
 	})

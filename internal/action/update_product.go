@@ -43,19 +43,14 @@ func (a *UpdateProduct) update(ctx context.Context, tx *mysql.Tx, id sale.Produc
 	if err := checkWindow(rules); err != nil {
 		return err
 	}
-	rulesChanged := !rules.Equal(old.Rules)
-	if !rulesChanged && name == old.Name {
+	if rules.Equal(old.Rules) && name == old.Name {
 		return nil
-	}
-	version := old.RulesVersion
-	if rulesChanged {
-		version++
 	}
 	if err := a.q.UpdateProduct(ctx, tx, store.UpdateProductParams{
 		Name: name, PriceAmount: rules.Price.Amount, Currency: rules.Price.Currency,
 		SaleStartsAt: rules.SaleStartsAt, SaleEndsAt: rules.SaleEndsAt, PerCustomerLimit: rules.PerCustomerLimit,
 		HoldTtlSeconds: inSeconds(rules.HoldTTL), PaymentWindowSeconds: inSeconds(rules.PaymentWindow),
-		RulesVersion: version, Now: tx.Now, ID: id,
+		Now: tx.Now, ID: id,
 	}); err != nil {
 		return fmt.Errorf("updating product %s: %w", id, err)
 	}

@@ -34,7 +34,6 @@ type entry struct {
 	Total         int64  `json:"T"`
 	Available     int64  `json:"A"`
 	StockVersion  int64  `json:"S"`
-	RulesVersion  int64  `json:"R"`
 	CreatedAt     int64  `json:"C"`
 	UpdatedAt     int64  `json:"U"`
 }
@@ -53,7 +52,6 @@ func encode(p *sale.Product) (string, error) {
 		Total:         p.TotalStock,
 		Available:     p.AvailableStock,
 		StockVersion:  p.StockVersion,
-		RulesVersion:  p.RulesVersion,
 		CreatedAt:     p.CreatedAt.UnixMicro(),
 		UpdatedAt:     p.UpdatedAt.UnixMicro(),
 	})
@@ -90,7 +88,6 @@ func decode(id sale.ProductID, text string) (sale.Product, error) {
 		TotalStock:     e.Total,
 		AvailableStock: e.Available,
 		StockVersion:   e.StockVersion,
-		RulesVersion:   e.RulesVersion,
 		Version:        version,
 		CreatedAt:      time.UnixMicro(e.CreatedAt).UTC(),
 		UpdatedAt:      time.UnixMicro(e.UpdatedAt).UTC(),
@@ -103,7 +100,7 @@ func decode(id sale.ProductID, text string) (sale.Product, error) {
 
 // possible says whether the database could have a product.
 func possible(p *sale.Product) bool {
-	return min(p.Version, p.StockVersion, p.RulesVersion) >= 1 &&
+	return min(p.Version, p.StockVersion) >= 1 &&
 		p.SKU != "" && p.Name != "" &&
 		0 <= p.AvailableStock && p.AvailableStock <= p.TotalStock && p.TotalStock <= sale.MaxStock &&
 		possibleRules(&p.Rules) &&

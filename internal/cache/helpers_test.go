@@ -140,7 +140,6 @@ func example(id sale.ProductID, version int64) sale.Product {
 		TotalStock:     1_000_000,
 		AvailableStock: 1_000_000 - version,
 		StockVersion:   version,
-		RulesVersion:   1,
 		Version:        version,
 		CreatedAt:      now,
 		UpdatedAt:      now,

@@ -263,7 +263,6 @@ func TestAProductComesBackFromItsEncodingUnchanged(t *testing.T) {
 			TotalStock:     total,
 			AvailableStock: rapid.Int64Range(0, total).Draw(rt, "available"),
 			StockVersion:   version.Draw(rt, "stock version"),
-			RulesVersion:   version.Draw(rt, "rules version"),
 			Version:        version.Draw(rt, "version"),
 			CreatedAt:      instants.Draw(rt, "created"),
 			UpdatedAt:      instants.Draw(rt, "updated"),

@@ -225,7 +225,6 @@ func TestAnEntryThatNoProductCanBeIsNotServed(t *testing.T) {
 		"version 0":                func(p *sale.Product) { p.Version = 0 },
 		"a negative version":       func(p *sale.Product) { p.Version = -1 },
 		"no version of its stock":  func(p *sale.Product) { p.StockVersion = 0 },
-		"no version of its rules":  func(p *sale.Product) { p.RulesVersion = 0 },
 		"no sku":                   func(p *sale.Product) { p.SKU = "" },
 		"no name":                  func(p *sale.Product) { p.Name = "" },
 		"less than nothing":        func(p *sale.Product) { p.AvailableStock = -1 },

@@ -44,7 +44,6 @@ type Product struct {
 	TotalStock     int64 // ever put on sale, net of adjustments
 	AvailableStock int64
 	StockVersion   int64 // +1 with each change of stock
-	RulesVersion   int64 // +1 with each change of the rules
 	Version        int64 // +1 with any change
 	CreatedAt      time.Time
 	UpdatedAt      time.Time

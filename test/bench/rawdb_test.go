@@ -115,7 +115,7 @@ func (r *rawDB) hold(ctx context.Context, tx *sql.Tx, ids []sale.HoldID, now tim
 		return err
 	}
 	_, err := r.queries.ReserveStock(ctx, tx, store.ReserveStockParams{
-		Quantity: int64(len(ids)), Now: now, ID: r.product.ID, RulesVersion: r.product.RulesVersion,
+		Quantity: int64(len(ids)), Now: now, ID: r.product.ID,
 		PriceAmount: r.product.PriceAmount, Currency: r.product.Currency, PerCustomerLimit: r.product.PerCustomerLimit,
 		HoldTtlSeconds: r.product.HoldTtlSeconds, PaymentWindowSeconds: r.product.PaymentWindowSeconds,
 	})

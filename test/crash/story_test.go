@@ -85,7 +85,7 @@ func (w *world) order(hold string) string {
 // makes up: ids and times.
 var ledgers = []string{
 	`SELECT CONCAT_WS(' ', 'product', CONVERT(sku USING utf8mb4), name, 'total', total_stock, 'available', available_stock,
-		'versions', stock_version, rules_version, version) FROM products ORDER BY 1`,
+		'versions', stock_version, version) FROM products ORDER BY 1`,
 	`SELECT CONCAT_WS(' ', 'line', CONVERT(l.customer_id USING utf8mb4), CONVERT(p.sku USING utf8mb4), l.quantity, l.state, NULLIF(l.ended, ''))
 		FROM hold_lines l JOIN products p ON p.id = l.product_id ORDER BY 1`,
 	`SELECT CONCAT_WS(' ', 'order', CONVERT(customer_id USING utf8mb4), total_amount, IF(paid_at IS NULL, NULL, 'paid'),

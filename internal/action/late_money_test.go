@@ -65,6 +65,8 @@ func TestLateMoneyIsNotGivenBackWhereTooMuchIsOverdueForOneTransaction(t *testin
 			s.fill(p, test.overdue, -60)
 			s.exec("UPDATE hold_lines SET customer_id = 'ann' WHERE customer_id LIKE 'filler%'")
 			assert.Equal(t, sale.OutcomeRebooked, s.succeed(order, "payment").Outcome)
+			assert.Equal(t, s.count("SELECT SUM(delta) FROM movements WHERE reason = 'expired'"), s.meter.restored,
+				"what a decision that was undone had given back counts for nothing")
 		})
 	}
 }

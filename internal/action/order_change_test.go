@@ -238,3 +238,27 @@ func TestMismatchesOfOnePaymentAreReportedOnce(t *testing.T) {
 	s.tell(other)
 	assert.Equal(t, 2, s.events(s.order)["payment.mismatch"], "another payment, another report")
 }
+
+// The server undoes the transaction that did less, and it runs again.
+func TestCancellationThatLostADeadlockCountsItsUnitsOnce(t *testing.T) {
+	s := setup(t)
+	p := s.product(5)
+	order := s.ordered("ann", line(p, 2))
+	s.exec("CREATE TABLE deeds (n INT)")
+	holder := s.locked("INSERT INTO deeds WITH RECURSIVE n AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM n WHERE n < 500) SELECT n FROM n")
+	_, err := holder.ExecContext(s.ctx(), `INSERT INTO outbox (id, type, order_id, sequence, payload, created_at)
+		VALUES (?, ?, ?, 9, '{}', NOW(6))`, sale.OrderEventID(sale.EventOrderCancelled, order.ID), sale.EventOrderCancelled, order.ID)
+	require.NoError(t, err)
+	cancelled := make(chan error, 1)
+	go func() {
+		_, err := s.CancelOrder.Do(s.ctx(), action.CancelOrderInput{OrderID: order.ID})
+		cancelled <- err
+	}()
+	s.awaitStatement("-- name: InsertEvent ")
+	_, err = holder.ExecContext(s.ctx(), "SELECT 1 FROM orders WHERE id = ? FOR UPDATE", order.ID)
+	require.NoError(t, err)
+	require.NoError(t, holder.Rollback())
+	require.NoError(t, <-cancelled)
+	s.requireUnits(p, 5, 0, 0, 0)
+	assert.Equal(t, int64(2), s.meter.restored)
+}

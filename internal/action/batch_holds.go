@@ -32,6 +32,9 @@ type batch struct {
 func (a *CreateHold) serveBatch(ctx context.Context, id sale.ProductID, waiting []*ticket, next func()) {
 	b := &batch{CreateHold: a, id: id, waiting: waiting, next: next}
 	ctx = budget.Within(ctx, a.patience(forOverdue))
+	if b.alarm.up() {
+		b.free(ctx, waiting)
+	}
 	promising, err := b.guess(ctx)
 	if promising {
 		b.attempt(ctx, b.waiting)
@@ -56,18 +59,26 @@ func (b *batch) end(tickets []*ticket, err error) {
 }
 
 // attempt tries wishes in one transaction. When a condition of it did not hold they
-// go on waiting, and the next look tells why. An error that nobody foresaw, or lost
-// contention, is halved until it is its own wish's, not the neighbours', while the
-// batch's budget lasts.
+// go on waiting, and the next look tells why. A lock that nobody gave is that of the wishes
+// whose keys are being written elsewhere, where there are any; the others are tried again. An
+// error that nobody foresaw, or a lost deadlock, is halved until it is its own wish's, not
+// the neighbours', while the batch's budget lasts.
 func (b *batch) attempt(ctx context.Context, fits []*ticket) {
 	if len(fits) == 0 {
 		return
 	}
 	err := b.try(ctx, fits)
+	if mysql.IsLockWait(err) {
+		if free := b.free(ctx, fits); len(free) < len(fits) {
+			b.next()
+			b.attempt(ctx, free)
+			return
+		}
+	}
 	var known *sale.Error
 	switch {
 	case errors.Is(err, errRefused), errors.Is(err, errTaken):
-	case err == nil, len(fits) == 1, errors.As(err, &known) && !mysql.IsContention(err):
+	case err == nil, len(fits) == 1, errors.As(err, &known) && !mysql.IsDeadlock(err):
 		b.end(fits, err)
 	default:
 		b.next()

@@ -2,6 +2,7 @@ package action_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"strings"
 	"sync"
@@ -48,6 +49,11 @@ func (c *gatedCache) Get(
 func setupMerging(t *testing.T, changes ...func(*action.Kit)) *merging {
 	t.Helper()
 	t.Parallel()
+	return openMerging(t, testenv.Database(t), changes...)
+}
+
+func openMerging(t *testing.T, dsn string, changes ...func(*action.Kit)) *merging {
+	t.Helper()
 	m := &merging{queue: newQueue(), gate: &gatedCache{}}
 	changes = append(changes, func(kit *action.Kit) {
 		kit.Coalesce = true
@@ -62,7 +68,7 @@ func setupMerging(t *testing.T, changes ...func(*action.Kit)) *merging {
 		}
 		kit.Cache = m.gate
 	})
-	m.shop = openShop(t, testenv.Database(t), changes...)
+	m.shop = openShop(t, dsn, changes...)
 	return m
 }
 
@@ -301,4 +307,56 @@ func TestKeyTakenBetweenLookAndWriteIsReplayedAndTheOthersGetTheirHolds(t *testi
 	}
 	assert.LessOrEqual(t, s.movements()-before, int64(3))
 	s.requireUnits(p, 79, 21, 0, 0)
+}
+
+// busy makes wishes whose keys another process, which hangs, is just writing.
+func (m *merging) busy(p sale.Product) (text, byID action.CreateHoldInput, holder *sql.Tx) {
+	m.t.Helper()
+	text = keyedWish("busy", "ann", line(p, 1))
+	id := sale.NewHoldID(p.ID)
+	byID = keyedWish(id.String(), "bob", line(p, 1))
+	made, err := m.CreateHold.Do(m.ctx(), text)
+	require.NoError(m.t, err)
+	var key []byte
+	require.NoError(m.t, m.db.SQL().QueryRowContext(m.ctx(),
+		"SELECT id FROM idempotency_keys WHERE target = ?", made.Value.ID).Scan(&key))
+	m.exec("DELETE FROM idempotency_keys WHERE id = ?", key)
+	holder = m.locked("INSERT INTO idempotency_keys (id, fingerprint, target, created_at) VALUES (?, ?, ?, NOW(6))", key, key, key)
+	_, err = holder.ExecContext(m.ctx(), `INSERT INTO hold_lines (id, position, product_id, customer_id, quantity, price_amount, currency,
+		state, due_at, expires_at, ttl_seconds, payment_window_seconds, created_at)
+		VALUES (?, 0, ?, 'bob', 1, 1000, 'USD', 'held', NOW(6), NOW(6), 300, 900, NOW(6))`, id, p.ID)
+	require.NoError(m.t, err)
+	return text, byID, holder
+}
+
+// The first batch with one of them waits as long as the server lets anybody wait for a lock,
+// and those that come after do not wait at all.
+func TestKeysThatAnotherProcessIsWritingHoldUpOneBatchAndFailNoneOfTheirNeighbours(t *testing.T) {
+	t.Parallel()
+	s := openMerging(t, testenv.OwnMySQL(t).DSN())
+	p := s.product(100)
+	text, byID, holder := s.busy(p)
+	for round := range 3 {
+		wishes := []action.CreateHoldInput{text, byID}
+		for i := range 10 {
+			wishes = append(wishes, keyedWish(fmt.Sprint("key ", round, i), "cid", line(p, 1)),
+				keyedWish(sale.NewHoldID(p.ID).String(), "dan", line(p, 1)))
+		}
+		before := s.movements()
+		results := s.batch(p, wishes...)
+		for _, result := range results[:2] {
+			requireCode(t, result.err, sale.CodeKeyInProgress)
+		}
+		for i, result := range results[2:] {
+			require.NoError(t, result.err, i)
+		}
+		assert.Equal(t, before+2, s.movements(), "one for the others together, one for that before them")
+	}
+	assert.Equal(t, int64(1), s.count(`SELECT sum_error_raised FROM performance_schema.events_errors_summary_global_by_error
+		WHERE error_name = 'ER_LOCK_WAIT_TIMEOUT'`))
+	require.NoError(t, holder.Rollback())
+	for _, result := range s.batch(p, text, byID) {
+		require.NoError(t, result.err)
+		assert.False(t, result.Replayed)
+	}
 }

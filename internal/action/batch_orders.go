@@ -59,7 +59,7 @@ func halve[J any](tickets []*lane.Ticket[J], next func(), try func([]*lane.Ticke
 	err := try(tickets)
 	var known *sale.Error
 	switch {
-	case err == nil || errors.As(err, &known) && !mysql.IsContention(err):
+	case err == nil || errors.As(err, &known) && !mysql.IsDeadlock(err):
 	case len(tickets) == 1:
 		err = errPlainly
 	default:

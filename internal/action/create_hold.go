@@ -24,6 +24,7 @@ type CreateHold struct {
 	*desk
 	lanes *lane.Lanes[sale.ProductID, *wish]
 	looks *lane.Lanes[struct{}, *glance]
+	alarm alarm // of keys that are being written elsewhere
 }
 
 func newCreateHold(d *desk) *CreateHold {

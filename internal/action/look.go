@@ -175,23 +175,11 @@ func (d *desk) countUnits(
 // findReplays looks for the keys that had their effect, and for what that was. What is not
 // there, as in a crowd that comes too late, is asked for in the cheapest way.
 func (a *CreateHold) findReplays(ctx context.Context, q store.DBTX, v *view, wishes []*wish) error {
-	var ids []sale.HoldID
-	var keys [][]byte
-	for _, w := range wishes {
-		switch {
-		case w.byID:
-			ids = append(ids, w.id)
-		case w.Key != "":
-			keys = append(keys, w.claim.id[:])
-		}
-	}
-	made, err := a.holdsThere(ctx, q, ids)
+	made, keys, err := a.marksThere(ctx, q, wishes)
 	if err != nil {
 		return err
 	}
-	if v.keys, err = a.keysThere(ctx, q, keys); err != nil {
-		return err
-	}
+	v.keys = keys
 	for _, key := range v.keys {
 		made = append(made, sale.HoldID(key.Target))
 	}
@@ -204,6 +192,27 @@ func (a *CreateHold) findReplays(ctx context.Context, q store.DBTX, v *view, wis
 	}
 	v.holds = viewsOf(rows)
 	return nil
+}
+
+// marksThere says which of the wishes' keys had their effect: holds of which they are the ids,
+// and records of keys.
+func (a *CreateHold) marksThere(ctx context.Context, q store.DBTX, wishes []*wish) ([]sale.HoldID, usedKeys, error) {
+	var ids []sale.HoldID
+	var keys [][]byte
+	for _, w := range wishes {
+		switch {
+		case w.byID:
+			ids = append(ids, w.id)
+		case w.Key != "":
+			keys = append(keys, w.claim.id[:])
+		}
+	}
+	made, err := a.holdsThere(ctx, q, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	used, err := a.keysThere(ctx, q, keys)
+	return made, used, err
 }
 
 // closeTogether is how far apart ids may have been made to be looked for by one range. What

@@ -56,9 +56,17 @@ func isServerError(err error, numbers ...uint16) bool {
 	return false
 }
 
-// IsContention says that the transaction lost against others and may run again. One whose
+// IsDeadlock says that the transaction was undone for the sake of others: with fewer rows it
+// may be done.
+func IsDeadlock(err error) bool { return isContention(err) && isServerError(err, deadlock) }
+
+// IsLockWait says that the transaction waited in vain for what somebody else had locked: that
+// took nearly all of its time.
+func IsLockWait(err error) bool { return isContention(err) && isServerError(err, lockWaitTimeout) }
+
+// isContention says that the transaction lost against others and may run again. One whose
 // COMMIT was sent may have been done: not even when the search for its outcome lost.
-func IsContention(err error) bool {
+func isContention(err error) bool {
 	return isServerError(err, deadlock, lockWaitTimeout) && !errors.Is(err, &sale.Error{Code: sale.CodeOutcomeUnknown})
 }
 
@@ -83,7 +91,7 @@ func classify(err error) error {
 	switch {
 	case err == nil || isKnown(err):
 		return err
-	case IsContention(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, sql.ErrTxDone):
+	case isContention(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, sql.ErrTxDone):
 		return &sale.Error{
 			Code: sale.CodeOverloaded, RetryAfter: retryAfter, Cause: err,
 			Detail: "Too much is going on at once. Nothing was done; try again.",

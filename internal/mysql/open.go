@@ -34,22 +34,28 @@ const (
 	// idleLifetime is shorter than the server's wait_timeout below: the pool never
 	// hands out a connection that the server has just closed.
 	idleLifetime = 20 * time.Second
+	// IdleLimit is how long the server keeps a connection on which nothing comes, and with it
+	// the locks of a process that hangs.
+	IdleLimit = 30 * time.Second
 	// defaultConnections is the pool's size when none is configured.
 	defaultConnections = 32
 )
 
 // sessionVariables are set on every connection. A half-open connection must not
 // keep a hot row for hours, hence wait_timeout; and a statement that nobody waits for
-// any more must not stay in a lock's queue, hence innodb_lock_wait_timeout.
+// any more must not stay in a lock's queue, hence innodb_lock_wait_timeout: it ends before
+// the operation's own time does, so that the transaction is undone by then.
 func sessionVariables(deadlines timeouts) map[string]string {
 	return map[string]string{
 		"time_zone":                "'+00:00'",
 		"transaction_isolation":    "'READ-COMMITTED'",
 		"sql_mode":                 "'TRADITIONAL,ONLY_FULL_GROUP_BY'",
-		"innodb_lock_wait_timeout": strconv.Itoa(max(1, int(deadlines.operation/time.Second))),
-		"wait_timeout":             "30",
+		"innodb_lock_wait_timeout": inSeconds(deadlines.lock),
+		"wait_timeout":             inSeconds(IdleLimit),
 	}
 }
+
+func inSeconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
 
 // ErrNotMigrated says that the database's schema is not this program's.
 var ErrNotMigrated = errors.New("the database is not migrated to this version")

@@ -20,6 +20,7 @@ const DefaultTimeout = 1200 * time.Millisecond
 // timeouts are the deadlines of one operation, counted from its start.
 type timeouts struct {
 	operation time.Duration // of a read, and of a transaction up to its COMMIT
+	lock      time.Duration // of a wait for one lock, in whole seconds
 	commit    time.Duration // when an answer to COMMIT is waited for no longer
 	settle    time.Duration // when the search for a lost COMMIT's outcome ends
 	// answer bounds the wait for any single answer. It is longer than the others,
@@ -34,6 +35,7 @@ type timeouts struct {
 func timeoutsFor(operation time.Duration) timeouts {
 	return timeouts{
 		operation: operation,
+		lock:      max(time.Second, (operation - 1).Truncate(time.Second)),
 		commit:    operation * 5 / 4,
 		settle:    operation * 19 / 12,
 		answer:    operation * 5 / 3,
@@ -104,12 +106,19 @@ func (db *DB) Tx(ctx context.Context, settle Settle, work func(ctx context.Conte
 	defer cancel()
 	for retry := 0; ; retry++ {
 		err := db.once(timed, start, settle, work)
-		if !IsContention(err) || retry == maxRetries || timed.Err() != nil {
+		if !isContention(err) || retry == maxRetries || timed.Err() != nil || db.inVain(timed, err) {
 			db.space.note(err, looks)
 			return db.verdict(ctx, err)
 		}
 		pause(timed, retry)
 	}
+}
+
+// inVain says that a transaction which waited for a lock cannot wait for it as long again.
+// Broken off in its wait it would stay in the lock's queue, with all that it had locked itself.
+func (db *DB) inVain(ctx context.Context, err error) bool {
+	deadline, _ := ctx.Deadline()
+	return isServerError(err, lockWaitTimeout) && time.Until(deadline) < db.timeouts.lock
 }
 
 // verdict remembers what an error says about the server, then classifies it. What
@@ -165,7 +174,7 @@ func (db *DB) commit(ctx context.Context, start time.Time, tx *sql.Tx, begun sto
 		db.committed(time.Since(began))
 		return nil
 	}
-	if IsContention(err) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
+	if isContention(err) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	db.log.WarnContext(ctx, "mysql.commit_unanswered", slog.Any("error", err))
@@ -274,6 +283,18 @@ func (db *DB) Read(ctx context.Context, read func(ctx context.Context, q store.D
 	timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.timeouts.operation)
 	defer cancel()
 	return db.verdict(ctx, read(timed, db.pool))
+}
+
+// Peek is Read that also sees what others have written and not committed. It waits for nobody.
+func (db *DB) Peek(ctx context.Context, read func(ctx context.Context, q store.DBTX) error) error {
+	return db.Read(ctx, func(ctx context.Context, _ store.DBTX) error {
+		tx, err := db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadUncommitted, ReadOnly: true})
+		if err != nil {
+			return fmt.Errorf("beginning to peek: %w", err)
+		}
+		defer func() { _ = tx.Rollback() }() // nothing was written
+		return read(ctx, tx)
+	})
 }
 
 // Survey runs reads that may take long, whole tables for example, on connections

@@ -1,0 +1,71 @@
+package action
+
+import (
+	"context"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"github.com/flashsale-api/flashsale/gen/store"
+	"github.com/flashsale-api/flashsale/internal/mysql"
+)
+
+// wariness is how long batches look for keys that are being written elsewhere before they
+// write their own, once one of them had to wait for such a key: as long as the server keeps the
+// locks of a process that hangs, whose customers ask again here.
+const wariness = mysql.IdleLimit
+
+// alarm is up for a while after it was raised.
+type alarm struct{ until atomic.Pointer[time.Time] }
+
+func (a *alarm) raise() { a.until.Store(new(time.Now().Add(wariness))) }
+
+func (a *alarm) up() bool {
+	until := a.until.Load()
+	return until != nil && time.Now().Before(*until)
+}
+
+// busyKeys are the keys of wishes that another process has written and not committed. Whoever
+// inserts one of them waits for that process, and all that is inserted with it.
+func (a *CreateHold) busyKeys(ctx context.Context, wishes []*wish) (map[[claimBytes]byte]bool, error) {
+	busy := map[[claimBytes]byte]bool{}
+	note := func(uncommitted bool) func(context.Context, store.DBTX) error {
+		return func(ctx context.Context, q store.DBTX) error {
+			made, used, err := a.marksThere(ctx, q, wishes)
+			for _, id := range made {
+				busy[id] = uncommitted
+			}
+			for id := range used {
+				busy[id] = uncommitted
+			}
+			return err
+		}
+	}
+	if err := a.DB.Peek(ctx, note(true)); err != nil || len(busy) == 0 {
+		return nil, err
+	}
+	// What is committed by now is nobody's to wait for.
+	err := a.DB.Read(ctx, note(false))
+	maps.DeleteFunc(busy, func(_ [claimBytes]byte, uncommitted bool) bool { return !uncommitted })
+	return busy, err
+}
+
+// free ends those whose keys are being written elsewhere, and gives the others: all where
+// that cannot be seen.
+func (b *batch) free(ctx context.Context, tickets []*ticket) []*ticket {
+	busy, err := b.busyKeys(ctx, wishesOf(tickets))
+	if err != nil || len(busy) == 0 {
+		return tickets
+	}
+	b.alarm.raise()
+	var free, stuck []*ticket
+	for _, ticket := range tickets {
+		if busy[ticket.Job.claim.id] {
+			stuck = append(stuck, ticket)
+		} else {
+			free = append(free, ticket)
+		}
+	}
+	b.end(stuck, keyInProgress())
+	return free
+}

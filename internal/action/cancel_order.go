@@ -32,7 +32,7 @@ func (a *CancelOrder) Do(ctx context.Context, in CancelOrderInput) (Result[Order
 func (a *CancelOrder) cancel(
 	ctx context.Context, tx *mysql.Tx, order sale.Order, next sale.Transition, r *restocking,
 ) error {
-	if err := a.lock(ctx, tx, productsOfLines(order.Lines)); err != nil {
+	if err := a.lock(ctx, tx, ascending(order.Lines)); err != nil {
 		return err
 	}
 	if err := a.giveBackOrder(ctx, tx, order.ID, sale.ReturnCancelled, r); err != nil {

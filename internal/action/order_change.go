@@ -35,7 +35,7 @@ func (d *desk) changeOrder(ctx context.Context, c orderChange) (Result[OrderView
 	}
 	var next sale.Transition
 	var r restocking
-	_, replayed, err := d.once(ctx, key, c.id, productsOfLines(view.Lines), func(ctx context.Context, tx *mysql.Tx) (err error) {
+	_, replayed, err := d.once(ctx, key, c.id, ascending(view.Lines), func(ctx context.Context, tx *mysql.Tx) (err error) {
 		r = restocking{}
 		next, err = d.transition(ctx, tx, c, view.Lines, &r)
 		return err

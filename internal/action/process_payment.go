@@ -167,7 +167,7 @@ func (a *ProcessPayment) settle(event *sale.PaymentEvent, made *time.Time) mysql
 
 // products names the order's products in the order in which they are locked.
 func (p *payment) products() []sale.ProductID {
-	return productsOfLines(p.order.Lines)
+	return ascending(p.order.Lines)
 }
 
 // once decides under the order's lock, so equal events follow each other, and

@@ -51,7 +51,7 @@ func refundTrigger(order sale.Order) sale.Trigger {
 }
 
 func (a *RefundOrder) restock(ctx context.Context, tx *mysql.Tx, order sale.Order, r *restocking) error {
-	if err := a.lock(ctx, tx, productsOfLines(order.Lines)); err != nil {
+	if err := a.lock(ctx, tx, ascending(order.Lines)); err != nil {
 		return err
 	}
 	return a.giveBackOrder(ctx, tx, order.ID, sale.ReturnRefunded, r)

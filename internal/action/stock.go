@@ -411,22 +411,11 @@ func (a *ReleaseExpired) overdueProducts(ctx context.Context) ([]sale.ProductID,
 	return products, nil
 }
 
-// productsOfLines names the products of a hold's or order's lines in the order in
-// which they are locked.
-func productsOfLines(lines []sale.Line) []sale.ProductID {
+// ascending names the products of lines in the order in which they are locked.
+func ascending[L interface{ Product() sale.ProductID }](lines []L) []sale.ProductID {
 	ids := make([]sale.ProductID, len(lines))
 	for i, line := range lines {
-		ids[i] = line.ProductID
-	}
-	slices.SortFunc(ids, sale.ProductID.Compare)
-	return ids
-}
-
-// ascending gives the products of wishes in the order in which they are locked.
-func ascending(lines []sale.LineRequest) []sale.ProductID {
-	ids := make([]sale.ProductID, len(lines))
-	for i, line := range lines {
-		ids[i] = line.ProductID
+		ids[i] = line.Product()
 	}
 	slices.SortFunc(ids, sale.ProductID.Compare)
 	return ids

@@ -35,6 +35,9 @@ type Line struct {
 	UnitPrice Money
 }
 
+// Product is what the units are of.
+func (l Line) Product() ProductID { return l.ProductID }
+
 // Total is what lines cost together. All lines of a hold are in one currency.
 func Total(lines []Line) Money {
 	var total Money
@@ -50,6 +53,9 @@ type LineRequest struct {
 	ProductID ProductID
 	Quantity  int64
 }
+
+// Product is what the units are of.
+func (l LineRequest) Product() ProductID { return l.ProductID }
 
 // MergeLines adds up the wishes for one product, in order of first mention.
 func MergeLines(lines []LineRequest) []LineRequest {

@@ -310,22 +310,22 @@ func TestKeyTakenBetweenLookAndWriteIsReplayedAndTheOthersGetTheirHolds(t *testi
 }
 
 // busy makes wishes whose keys another process, which hangs, is just writing.
-func (m *merging) busy(p sale.Product) (text, byID action.CreateHoldInput, holder *sql.Tx) {
-	m.t.Helper()
+func (s *shop) busy(p sale.Product) (text, byID action.CreateHoldInput, holder *sql.Tx) {
+	s.t.Helper()
 	text = keyedWish("busy", "ann", line(p, 1))
 	id := sale.NewHoldID(p.ID)
 	byID = keyedWish(id.String(), "bob", line(p, 1))
-	made, err := m.CreateHold.Do(m.ctx(), text)
-	require.NoError(m.t, err)
+	made, err := s.CreateHold.Do(s.ctx(), text)
+	require.NoError(s.t, err)
 	var key []byte
-	require.NoError(m.t, m.db.SQL().QueryRowContext(m.ctx(),
+	require.NoError(s.t, s.db.SQL().QueryRowContext(s.ctx(),
 		"SELECT id FROM idempotency_keys WHERE target = ?", made.Value.ID).Scan(&key))
-	m.exec("DELETE FROM idempotency_keys WHERE id = ?", key)
-	holder = m.locked("INSERT INTO idempotency_keys (id, fingerprint, target, created_at) VALUES (?, ?, ?, NOW(6))", key, key, key)
-	_, err = holder.ExecContext(m.ctx(), `INSERT INTO hold_lines (id, position, product_id, customer_id, quantity, price_amount, currency,
+	s.exec("DELETE FROM idempotency_keys WHERE id = ?", key)
+	holder = s.locked("INSERT INTO idempotency_keys (id, fingerprint, target, created_at) VALUES (?, ?, ?, NOW(6))", key, key, key)
+	_, err = holder.ExecContext(s.ctx(), `INSERT INTO hold_lines (id, position, product_id, customer_id, quantity, price_amount, currency,
 		state, due_at, expires_at, ttl_seconds, payment_window_seconds, created_at)
 		VALUES (?, 0, ?, 'bob', 1, 1000, 'USD', 'held', NOW(6), NOW(6), 300, 900, NOW(6))`, id, p.ID)
-	require.NoError(m.t, err)
+	require.NoError(s.t, err)
 	return text, byID, holder
 }
 
@@ -359,4 +359,22 @@ func TestKeysThatAnotherProcessIsWritingHoldUpOneBatchAndFailNoneOfTheirNeighbou
 		require.NoError(t, result.err)
 		assert.False(t, result.Replayed)
 	}
+}
+
+func TestWishWhoseKeyAnotherProcessIsWritingIsToldSo(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		low, high := s.twoProducts(10, 10)
+		text, byID, holder := s.busy(low)
+		for range 2 {
+			s.refused(sale.CodeKeyInProgress, keyedWish(text.Key, "ann", line(low, 1), line(high, 1)))
+			s.refused(sale.CodeKeyInProgress, byID)
+		}
+		row := s.locked("SELECT 1 FROM products WHERE id = ? FOR UPDATE", high.ID)
+		s.refused(sale.CodeOverloaded, keyedWish("another", "ann", line(low, 1), line(high, 1)))
+		require.NoError(t, row.Rollback())
+		require.NoError(t, holder.Rollback())
+		_, err := s.CreateHold.Do(s.ctx(), keyedWish(text.Key, "ann", line(low, 1), line(high, 1)))
+		require.NoError(t, err)
+	})
 }

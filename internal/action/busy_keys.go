@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/flashsale-api/flashsale/internal/mysql"
 )
 
-// wariness is how long batches look for keys that are being written elsewhere before they
+// wariness is how long holds look for keys that are being written elsewhere before they
 // write their own, once one of them had to wait for such a key: as long as the server keeps the
 // locks of a process that hangs, whose customers ask again here.
 const wariness = mysql.IdleLimit
@@ -28,6 +29,9 @@ func (a *alarm) up() bool {
 // busyKeys are the keys of wishes that another process has written and not committed. Whoever
 // inserts one of them waits for that process, and all that is inserted with it.
 func (a *CreateHold) busyKeys(ctx context.Context, wishes []*wish) (map[[claimBytes]byte]bool, error) {
+	if !slices.ContainsFunc(wishes, func(w *wish) bool { return w.Key != "" }) {
+		return nil, nil
+	}
 	busy := map[[claimBytes]byte]bool{}
 	note := func(uncommitted bool) func(context.Context, store.DBTX) error {
 		return func(ctx context.Context, q store.DBTX) error {
@@ -47,7 +51,19 @@ func (a *CreateHold) busyKeys(ctx context.Context, wishes []*wish) (map[[claimBy
 	// What is committed by now is nobody's to wait for.
 	err := a.DB.Read(ctx, note(false))
 	maps.DeleteFunc(busy, func(_ [claimBytes]byte, uncommitted bool) bool { return !uncommitted })
+	if len(busy) > 0 {
+		a.alarm.raise()
+	}
 	return busy, err
+}
+
+// keyBusy returns CodeKeyInProgress for a wish whose key is being written elsewhere.
+func (a *CreateHold) keyBusy(ctx context.Context, w *wish) error {
+	busy, err := a.busyKeys(ctx, []*wish{w})
+	if err == nil && busy[w.claim.id] {
+		return keyInProgress()
+	}
+	return err
 }
 
 // free ends those whose keys are being written elsewhere, and gives the others: all where
@@ -57,7 +73,6 @@ func (b *batch) free(ctx context.Context, tickets []*ticket) []*ticket {
 	if err != nil || len(busy) == 0 {
 		return tickets
 	}
-	b.alarm.raise()
 	var free, stuck []*ticket
 	for _, ticket := range tickets {
 		if busy[ticket.Job.claim.id] {

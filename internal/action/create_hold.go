@@ -1,6 +1,7 @@
 package action
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -171,6 +172,11 @@ func (w *wish) isFor(hold sale.Hold) bool {
 // database when that does nothing, and tries again on what it saw, until it holds or
 // must refuse.
 func (a *CreateHold) reserve(ctx context.Context, w *wish) error {
+	if a.alarm.up() {
+		if err := a.keyBusy(ctx, w); err != nil {
+			return err
+		}
+	}
 	t, enough, err := a.cached(ctx, w)
 	if err != nil {
 		return err
@@ -190,6 +196,9 @@ func (a *CreateHold) reserve(ctx context.Context, w *wish) error {
 		}
 	}
 	left, err := a.reserveInTurn(ctx, w, t)
+	if mysql.IsLockWait(err) {
+		return cmp.Or(a.keyBusy(ctx, w), err)
+	}
 	if err != nil {
 		return err
 	}

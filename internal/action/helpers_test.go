@@ -132,6 +132,14 @@ var invariants = map[string]string{
 	"each paid order was told of": `
 		SELECT COUNT(*) FROM orders o WHERE paid_at IS NOT NULL
 		   AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.order_id = o.id AND e.type = 'order.paid')`,
+	"each payment that counts is of its order's total": `
+		SELECT COUNT(*) FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.amount <> o.total_amount OR p.currency <> o.currency`,
+	"an order's money and its payment's are in the same place": `
+		SELECT COUNT(*) FROM orders o JOIN payments p ON p.provider = o.provider AND p.payment_id = o.payment_id
+		WHERE p.state <> IF(o.refunded_at IS NOT NULL, 'refunded', IF(o.refund_due_at IS NOT NULL, 'refund_due', 'owns'))`,
+	"one event is remembered to have paid each order": `
+		SELECT COUNT(*) FROM orders o WHERE o.paid_at IS NOT NULL AND o.payment_id <> ''
+		   AND 1 <> (SELECT COUNT(*) FROM payment_events e WHERE e.order_id = o.id AND e.outcome IN ('paid', 'rebooked'))`,
 	"an order stands on at most one payment": `
 		SELECT COUNT(*) FROM (SELECT 1 FROM payments WHERE state = 'owns' GROUP BY order_id HAVING COUNT(*) > 1) AS twice`,
 }

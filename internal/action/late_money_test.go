@@ -102,3 +102,35 @@ func TestMoneyThatCameAfterItsTimeIsLateHoweverSlowTheDatabaseIs(t *testing.T) {
 		})
 	}
 }
+
+// A limit that was lowered meanwhile is passed by the order's own units alone: there is nothing
+// to wait for.
+func TestLateMoneyForMoreUnitsThanALoweredLimitIsDueBack(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string]func(*shop, sale.LineRequest) action.OrderView{
+		"swept": func(s *shop, wish sale.LineRequest) action.OrderView { return s.late("ann", wish) },
+		"not swept": func(s *shop, wish sale.LineRequest) action.OrderView {
+			order := s.ordered("ann", wish)
+			s.pass(order.HoldID())
+			return order
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothPaths(t, func(t *testing.T, s *shop) {
+				t.Helper()
+				p := s.product(5, limited(2))
+				late, inTime := order(s, line(p, 2)), s.ordered("bob", line(p, 2))
+				_, err := s.UpdateProduct.Do(s.ctx(), p.ID, action.ProductPatch{
+					PerCustomerLimit: action.Change[int64]{Given: true, Value: ptr(int64(1))},
+				})
+				require.NoError(t, err)
+				assert.Equal(t, sale.OutcomeRefundDue, s.succeed(late, s.prefix+"late").Outcome)
+				view, err := s.GetOrder.Do(s.ctx(), late.ID)
+				require.NoError(t, err)
+				assert.Equal(t, sale.RefundLimit, view.RefundReason)
+				assert.Equal(t, sale.OutcomePaid, s.succeed(inTime, s.prefix+"in time").Outcome, "what was ordered within the limit")
+				s.requireUnits(p, 3, 0, 0, 2)
+			})
+		})
+	}
+}

@@ -255,6 +255,23 @@ func TestEventAndPaymentIDsBelongToTheirSender(t *testing.T) {
 	})
 }
 
+// Two senders may have given their payments for one order the same name.
+func TestRefundOfAPaymentThatAnotherSenderNamedAlikeLeavesTheOrder(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		order := s.ordered("ann", line(s.product(5), 1))
+		fromStripe := func(kind sale.PaymentKind) sale.PaymentEvent {
+			event := said(kind, order, string(kind), s.prefix+"own")
+			event.Provider = sale.ProviderStripe
+			return event
+		}
+		assert.Equal(t, sale.OutcomePaid, s.succeed(order, s.prefix+"own").Outcome)
+		assert.Equal(t, sale.OutcomeRefundDueExtra, s.tell(fromStripe(sale.PaymentSucceeded)).Outcome)
+		back := s.tell(fromStripe(sale.PaymentRefunded))
+		assert.Equal(t, action.PaymentResult{Outcome: sale.OutcomeRefunded, OrderStatus: sale.OrderPaid}, back)
+	})
+}
+
 func TestEventThatWasSeenForOneOrderDoesNothingToAnother(t *testing.T) {
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()

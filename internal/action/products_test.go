@@ -73,6 +73,31 @@ func TestWindowMustEndAfterItsStart(t *testing.T) {
 	requireCode(t, err, sale.CodeInvalidRequest)
 }
 
+// What the database keeps no trace of makes no window, and no change.
+func TestWindowIsOfMicroseconds(t *testing.T) {
+	s := setup(t)
+	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	within := func(nanoseconds time.Duration) *time.Time { return ptr(begin.Add(nanoseconds)) }
+	none := sale.Rules{Price: sale.Money{Currency: "USD"}, SaleStartsAt: within(100), SaleEndsAt: within(900)}
+	_, err := s.CreateProduct.Do(s.ctx(), action.CreateProductInput{SKU: "x", Name: "x", Rules: none})
+	requireCode(t, err, sale.CodeInvalidRequest)
+	p := s.product(1)
+	patch := func(start, end time.Duration) (sale.Product, error) {
+		return s.UpdateProduct.Do(s.ctx(), p.ID, action.ProductPatch{
+			SaleStartsAt: action.Change[time.Time]{Given: true, Value: within(start)},
+			SaleEndsAt:   action.Change[time.Time]{Given: true, Value: within(end)},
+		})
+	}
+	_, err = patch(100, 900)
+	requireCode(t, err, sale.CodeInvalidRequest)
+	first, err := patch(100, 1900)
+	require.NoError(t, err)
+	assert.Equal(t, []*time.Time{within(0), within(1000)}, []*time.Time{first.SaleStartsAt, first.SaleEndsAt})
+	again, err := patch(100, 1900)
+	require.NoError(t, err)
+	assert.Equal(t, first, again)
+}
+
 func TestProductsAreListedInOrderOfIDPageByPage(t *testing.T) {
 	s := setup(t)
 	made := map[sale.ProductID]bool{}

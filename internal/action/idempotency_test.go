@@ -218,13 +218,20 @@ func TestRecordOlderThanItsLifeCountsAsGone(t *testing.T) {
 		p := s.product(2)
 		first, err := s.CreateHold.Do(s.ctx(), keyedWish("k", "ann", line(p, 1)))
 		require.NoError(t, err)
-		age := func() { s.exec("UPDATE idempotency_keys SET created_at = created_at - INTERVAL 25 HOUR") }
-		age()
+		age := func(seconds int64) {
+			s.exec("UPDATE idempotency_keys SET created_at = created_at - INTERVAL ? SECOND", seconds)
+		}
+		const day, minute = 24 * 60 * 60, 60
+		age(day - minute)
+		again, err := s.CreateHold.Do(s.ctx(), keyedWish("k", "ann", line(p, 1)))
+		require.NoError(t, err)
+		assert.True(t, again.Replayed)
+		age(minute)
 		second, err := s.CreateHold.Do(s.ctx(), keyedWish("k", "bob", line(p, 1)))
 		require.NoError(t, err)
 		assert.False(t, second.Replayed)
 		assert.NotEqual(t, first.Value.ID, second.Value.ID)
-		age()
+		age(day)
 		s.refused(sale.CodeAllHeld, keyedWish("k", "bob", line(p, 1)))
 	})
 }

@@ -61,7 +61,7 @@ func openShop(t *testing.T, dsn string, changes ...func(*action.Kit)) *shop {
 	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 32, Timeout: testenv.Timeout, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
-	counts := &meter{rejected: map[sale.Code]int{}, outcomes: map[sale.PaymentOutcome]int{}, attempts: map[sale.AttemptResult]int{}}
+	counts := &meter{returned: map[sale.ReturnReason][2]int64{}, rejected: map[sale.Code]int{}, outcomes: map[sale.PaymentOutcome]int{}, attempts: map[sale.AttemptResult]int{}}
 	s := &shop{t: t, db: db, meter: counts, kit: action.Kit{
 		DB: db, Meter: counts, Log: slog.New(slog.DiscardHandler), LatePayment: sale.LatePaymentRebook,
 	}}
@@ -457,6 +457,7 @@ type meter struct {
 	mu       sync.Mutex
 	created  int64
 	restored int64
+	returned map[sale.ReturnReason][2]int64 // lines, units
 	rejected map[sale.Code]int
 	outcomes map[sale.PaymentOutcome]int
 	attempts map[sale.AttemptResult]int
@@ -480,10 +481,12 @@ func (m *meter) PaymentReceived(outcome sale.PaymentOutcome) {
 	m.outcomes[outcome]++
 }
 
-func (m *meter) StockRestored(_ sale.ReturnReason, _, units int64) {
+func (m *meter) StockRestored(reason sale.ReturnReason, lines, units int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.restored += units
+	sum := m.returned[reason]
+	m.returned[reason] = [2]int64{sum[0] + lines, sum[1] + units}
 }
 
 func (m *meter) DeliveryAttempted(result sale.AttemptResult) {

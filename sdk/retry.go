@@ -184,7 +184,7 @@ func worthAnother(req *http.Request, resp *http.Response, body []byte) bool {
 }
 
 func isRead(req *http.Request) bool {
-	return req.Method == http.MethodGet || req.Method == http.MethodHead
+	return req.Method == http.MethodGet
 }
 
 // nothingDone says whether this is the service's word that a try had no effect, and that

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -248,6 +250,26 @@ func TestNothingWasDoneIsNotSaidAfterATryThatMayHaveDoneIt(t *testing.T) {
 	}
 }
 
+// A read has done nothing in any case, so its last answer is the one that counts.
+func TestAReadIsToldTheLastAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		overloaded := saying(&tries, http.StatusServiceUnavailable, "", `{"code":"overloaded"}`)
+		api := open(t, "http://shop.test", func(req *http.Request) (*http.Response, error) {
+			if tries == 0 {
+				tries++
+				return nil, errLost
+			}
+			return overloaded(req)
+		})
+		var refusal *sdk.Error
+		require.ErrorAs(t, sdk.Check(api.GetProductWithResponse(t.Context(), "prod_", nil)), &refusal)
+		assert.Equal(t, client.ProblemCodeOverloaded, refusal.Code)
+		assert.Equal(t, 4, tries)
+	})
+}
+
 func TestATryThatTheCallerHasNoTimeForCostsNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -328,6 +350,11 @@ func TestARedirectedOrderIsNoOrder(t *testing.T) {
 		_, _ = io.WriteString(w, "{}")
 	}))
 	defer elsewhere.Close()
+	var refusal *sdk.Error
+	api, err := sdk.New(elsewhere.URL)
+	require.NoError(t, err)
+	require.ErrorAs(t, sdk.Check(api.CreateOrderWithResponse(t.Context(), nil, client.CreateOrderRequest{HoldID: "hold_"})), &refusal)
+	assert.Equal(t, http.StatusFound, refusal.Status, "it goes nowhere else")
 	for _, options := range [][]client.ClientOption{nil, {client.WithHTTPClient(elsewhere.Client())}} {
 		api, err := sdk.New(elsewhere.URL, options...)
 		require.NoError(t, err)
@@ -387,6 +414,75 @@ func TestCancellingEndsThePause(t *testing.T) {
 		assert.Equal(t, http.StatusServiceUnavailable, reply.StatusCode())
 		assert.Equal(t, 1, tries)
 		assert.Equal(t, time.Second, time.Since(began))
+	})
+}
+
+func TestCancellingAfterALostAnswerTellsBoth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		api := open(t, "http://shop.test", func(*http.Request) (*http.Response, error) {
+			cancel()
+			return nil, errLost
+		})
+		_, err := api.GetProductWithResponse(ctx, "prod_", nil)
+		require.ErrorIs(t, err, errLost)
+		assert.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestACrowdsConnectionsAreKeptForTheNext(t *testing.T) {
+	t.Parallel()
+	const crowd = 100
+	var connections atomic.Int64
+	here, answer := make(chan struct{}), make(chan struct{})
+	busy := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		here <- struct{}{}
+		<-answer
+	}))
+	busy.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	busy.Start()
+	defer busy.Close()
+	api, err := sdk.New(busy.URL)
+	require.NoError(t, err)
+	for range 2 {
+		var asking sync.WaitGroup
+		for range crowd {
+			asking.Go(func() {
+				_, err := api.GetLivenessWithResponse(t.Context())
+				assert.NoError(t, err)
+			})
+		}
+		for range crowd { // all are there before one is answered
+			<-here
+		}
+		for range crowd {
+			answer <- struct{}{}
+		}
+		asking.Wait()
+	}
+	assert.EqualValues(t, crowd, connections.Load())
+}
+
+func TestAStreamLastsUntilItIsClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var try context.Context
+		api := open(t, "http://shop.test", func(req *http.Request) (*http.Response, error) {
+			try = req.Context()
+			header := http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}}
+			return &http.Response{StatusCode: http.StatusOK, Header: header, Body: http.NoBody, Request: req}, nil
+		})
+		resp, err := api.WatchStock(t.Context(), "prod_", nil)
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		require.NoError(t, try.Err())
+		require.NoError(t, resp.Body.Close())
+		assert.Error(t, try.Err(), "nothing of it is left")
 	})
 }
 

@@ -6,6 +6,12 @@ INSERT INTO idempotency_keys (id, fingerprint, target, created_at) VALUES (?, ?,
 -- What a key came to.
 SELECT fingerprint, target FROM idempotency_keys WHERE id = ?;
 
+-- name: OldIdempotencyKeys :many
+-- Which of these records are too old to count. Takes no lock: who met a record by its own
+-- insert shares the row with all others who did, and would wait for them, and they for it.
+SELECT id FROM idempotency_keys FORCE INDEX (PRIMARY)
+WHERE id IN (sqlc.slice('ids')) AND created_at <= sqlc.arg(before);
+
 -- name: DeleteOldIdempotencyKeys :execrows
 -- Makes room for keys whose records are too old to count, one by one: see
 -- DeleteAnnouncements. The record that goes is asked for its age as well, whether the look

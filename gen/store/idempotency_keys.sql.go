@@ -242,6 +242,52 @@ func (q *Queries) LockOldIdempotencyKeys(ctx context.Context, db DBTX, arg LockO
 	return items, nil
 }
 
+const OldIdempotencyKeys = `-- name: OldIdempotencyKeys :many
+SELECT id FROM idempotency_keys FORCE INDEX (PRIMARY)
+WHERE id IN (/*SLICE:ids*/?) AND created_at <= ?
+`
+
+type OldIdempotencyKeysParams struct {
+	Ids    [][]byte
+	Before time.Time
+}
+
+// Which of these records are too old to count. Takes no lock: who met a record by its own
+// insert shares the row with all others who did, and would wait for them, and they for it.
+func (q *Queries) OldIdempotencyKeys(ctx context.Context, db DBTX, arg OldIdempotencyKeysParams) ([][]byte, error) {
+	query := OldIdempotencyKeys
+	var queryParams []interface{}
+	if len(arg.Ids) > 0 {
+		for _, v := range arg.Ids {
+			queryParams = append(queryParams, v)
+		}
+		query = strings.Replace(query, "/*SLICE:ids*/?", strings.Repeat(",?", len(arg.Ids))[1:], 1)
+	} else {
+		query = strings.Replace(query, "/*SLICE:ids*/?", "NULL", 1)
+	}
+	queryParams = append(queryParams, arg.Before)
+	rows, err := db.QueryContext(ctx, query, queryParams...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items [][]byte
+	for rows.Next() {
+		var id []byte
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const PurgeIdempotencyKeys = `-- name: PurgeIdempotencyKeys :execrows
 DELETE idempotency_keys
 FROM idempotency_keys AS old FORCE INDEX (PRIMARY)

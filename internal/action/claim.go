@@ -90,14 +90,8 @@ func writeClaims(ctx context.Context, q *store.Queries, tx *mysql.Tx, marks []ma
 	slices.SortFunc(marks, func(x, y marked) int { return bytes.Compare(x.claim.id[:], y.claim.id[:]) })
 	err := insertClaims(ctx, tx, marks)
 	if mysql.IsDuplicate(err) {
-		old, forgetErr := q.DeleteOldIdempotencyKeys(ctx, tx, store.DeleteOldIdempotencyKeysParams{
-			Ids: idsOf(marks), Before: tx.Now.Add(-keyLife),
-		})
-		if forgetErr != nil {
-			return fmt.Errorf("forgetting old idempotency keys: %w", forgetErr)
-		}
-		if old == 0 {
-			return errTaken
+		if err := forgetOld(ctx, q, tx, marks); err != nil {
+			return err
 		}
 		err = insertClaims(ctx, tx, marks)
 	}
@@ -106,6 +100,24 @@ func writeClaims(ctx context.Context, q *store.Queries, tx *mysql.Tx, marks []ma
 		return errTaken
 	case err != nil:
 		return fmt.Errorf("writing %d idempotency keys: %w", len(marks), err)
+	}
+	return nil
+}
+
+// forgetOld deletes those of these marks' records that are too old to count. errTaken when
+// there is none.
+func forgetOld(ctx context.Context, q *store.Queries, tx *mysql.Tx, marks []marked) error {
+	before := tx.Now.Add(-keyLife)
+	old, err := q.OldIdempotencyKeys(ctx, tx, store.OldIdempotencyKeysParams{Ids: idsOf(marks), Before: before})
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking for old idempotency keys: %w", err)
+	case len(old) == 0:
+		return errTaken
+	}
+	_, err = q.DeleteOldIdempotencyKeys(ctx, tx, store.DeleteOldIdempotencyKeysParams{Ids: old, Before: before})
+	if err != nil {
+		return fmt.Errorf("forgetting %d old idempotency keys: %w", len(old), err)
 	}
 	return nil
 }

@@ -305,6 +305,42 @@ func TestEveryOperationWithAKeyHasItsEffectOnce(t *testing.T) {
 	})
 }
 
+// Whoever meets a record that counts has a share in its row until the transaction ends: who wants
+// more than that would wait for all others who replay it, and they for each other.
+func TestReplaysOfOneKeyDoNotWaitForEachOther(t *testing.T) {
+	bothPaths(t, func(t *testing.T, s *shop) {
+		t.Helper()
+		low, high := s.twoProducts(9, 9)
+		hold, ordered := s.hold("ann", line(low, 1)), s.ordered("ann", line(low, 1))
+		for name, do := range map[string]func() (bool, error){
+			"create hold": func() (bool, error) {
+				result, err := s.CreateHold.Do(s.ctx(), keyedWish("k", "ann", line(low, 1)))
+				return result.Replayed, err
+			},
+			"create hold of two products": func() (bool, error) {
+				result, err := s.CreateHold.Do(s.ctx(), keyedWish("both", "ann", line(low, 1), line(high, 1)))
+				return result.Replayed, err
+			},
+			"create order": func() (bool, error) {
+				result, err := s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: "k", HoldID: hold.ID})
+				return result.Replayed, err
+			},
+			"cancel order": func() (bool, error) {
+				result, err := s.CancelOrder.Do(s.ctx(), action.CancelOrderInput{Key: "k", OrderID: ordered.ID})
+				return result.Replayed, err
+			},
+		} {
+			_, err := do()
+			require.NoError(t, err, name)
+			other := s.locked("SELECT 1 FROM idempotency_keys FOR SHARE")
+			replayed, err := do()
+			require.NoError(t, err, name)
+			assert.True(t, replayed, name)
+			require.NoError(t, other.Rollback())
+		}
+	})
+}
+
 // assertOnce runs an operation eight times at once in two processes: one has the
 // effect, all others replay it.
 func assertOnce(t *testing.T, s *shop, name string, do func(a *action.Actions) (replayed bool, err error)) {

@@ -402,6 +402,27 @@ func TestNewRefusesWhatIsNoURLOfAServer(t *testing.T) {
 	}
 }
 
+func TestACrowdDoesNotComeBackAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		earliest, latest := time.Hour, time.Duration(0)
+		for range 30 {
+			tries, began := 0, time.Now()
+			api := open(t, "http://shop.test", func(req *http.Request) (*http.Response, error) {
+				if tries > 0 {
+					return saying(&tries, http.StatusNotFound, "", `{"code":"product_not_found"}`)(req)
+				}
+				return saying(&tries, http.StatusServiceUnavailable, "1", `{"code":"overloaded"}`)(req)
+			})
+			_, err := api.GetProductWithResponse(t.Context(), "prod_", nil)
+			require.NoError(t, err)
+			require.Equal(t, 2, tries)
+			earliest, latest = min(earliest, time.Since(began)), max(latest, time.Since(began))
+		}
+		assert.Greater(t, latest-earliest, 100*time.Millisecond, "of the half second that lots are drawn for")
+	})
+}
+
 func TestCancellingEndsThePause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

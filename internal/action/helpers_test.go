@@ -125,6 +125,8 @@ var invariants = map[string]string{
 	"what is sold has a paid order": `
 		SELECT COUNT(*) FROM hold_lines l LEFT JOIN orders o ON o.id = l.id AND o.paid_at IS NOT NULL
 		WHERE l.state = 'sold' AND o.id IS NULL`,
+	"the units of an unpaid order are due when it is": `
+		SELECT COUNT(*) FROM hold_lines l JOIN orders o ON o.id = l.id WHERE l.state = 'pending' AND l.due_at <> o.pay_by`,
 	"what is pending has an order": `
 		SELECT COUNT(*) FROM hold_lines l LEFT JOIN orders o ON o.id = l.id WHERE l.state = 'pending' AND o.id IS NULL`,
 	"each event of an order is told once": `

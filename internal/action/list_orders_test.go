@@ -34,6 +34,7 @@ func TestListsShowEachOrderOnceNewestFirstAndAsItIsReadAlone(t *testing.T) {
 		want = append(want, s.ordered("ann", line(p, 2)))
 	}
 	s.ordered("bob", line(p, 1))
+	s.ordered("Ann", line(p, 1)) // another case is another customer
 	s.succeed(want[2], "a")
 	s.cancel(want[3])
 	for _, limit := range []int{1, 3, 7, 100} {
@@ -53,7 +54,7 @@ func TestListsShowEachOrderOnceNewestFirstAndAsItIsReadAlone(t *testing.T) {
 		}
 	}
 	everybodys, _ := s.all(action.ListOrdersInput{Limit: 3})
-	assert.Len(t, everybodys, 8)
+	assert.Len(t, everybodys, 9)
 }
 
 func TestListOfAStatusIsExactToTheInstant(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 func TestOrderTakesTheHoldsLinesAndIsDueAfterThePaymentWindow(t *testing.T) {
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()
-		low, high := s.twoProducts(5, 5)
+		low, high := s.twoProducts(5, 5, func(in *action.CreateProductInput) { in.Rules.PaymentWindow = 7 * time.Minute })
 		hold := s.hold("ann", line(high, 2), line(low, 1))
 		order := s.order(hold)
 		assert.Equal(t, sale.OrderOf(hold.ID), order.ID)
@@ -22,7 +22,7 @@ func TestOrderTakesTheHoldsLinesAndIsDueAfterThePaymentWindow(t *testing.T) {
 		assert.Equal(t, sale.OrderPendingPayment, order.Status)
 		assert.Equal(t, hold.Lines, order.Lines)
 		assert.Equal(t, sale.Money{Amount: 3000, Currency: "USD"}, order.Total)
-		assert.Equal(t, 15*time.Minute, order.PayBy.Sub(order.CreatedAt))
+		assert.Equal(t, 7*time.Minute, order.PayBy.Sub(order.CreatedAt))
 		assert.Equal(t, int64(2), s.count("SELECT COUNT(*) FROM hold_lines WHERE due_at = ? AND state = 'pending'", order.PayBy))
 		read, err := s.GetOrder.Do(s.ctx(), order.ID)
 		require.NoError(t, err)

@@ -180,7 +180,10 @@ func TestAnUnknownOrderIsWhatTheServerIsSetTo(t *testing.T) {
 	require.ErrorIs(t, h.unknownOrder(unknown), unknown)
 
 	h.UnknownOrderStatus = http.StatusServiceUnavailable
-	require.ErrorIs(t, h.unknownOrder(unknown), &sale.Error{Code: sale.CodeUnavailable})
+	var later *sale.Error
+	require.ErrorAs(t, h.unknownOrder(unknown), &later)
+	require.Equal(t, sale.CodeUnavailable, later.Code)
+	require.Equal(t, unknownOrderRetry, later.RetryAfter, "an order may take longer than a server's bad moment")
 	other := errors.New("another")
 	require.ErrorIs(t, h.unknownOrder(other), other)
 }

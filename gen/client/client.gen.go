@@ -768,7 +768,7 @@ type OrderStatus string
 // the units were there to be taken again. `refund_due`: the order's money has to go back.
 // `refund_due_extra`: the order was paid before, this payment has to go back. `refunded`: the money went
 // back. `duplicate`: the event or the payment was known. `ignored`: the event means nothing here.
-// `mismatch`: amount or currency are not the order's, and the order is unchanged.
+// `mismatch`: amount or currency are not the order's, or the payment is another order's; the order is unchanged.
 type PaymentOutcome string
 
 // PaymentWebhookRequest The event in its sender's words. Unknown members are ignored.
@@ -788,7 +788,7 @@ type PaymentWebhookResult struct {
 	// the units were there to be taken again. `refund_due`: the order's money has to go back.
 	// `refund_due_extra`: the order was paid before, this payment has to go back. `refunded`: the money went
 	// back. `duplicate`: the event or the payment was known. `ignored`: the event means nothing here.
-	// `mismatch`: amount or currency are not the order's, and the order is unchanged.
+	// `mismatch`: amount or currency are not the order's, or the payment is another order's; the order is unchanged.
 	Outcome PaymentOutcome `json:"outcome"`
 }
 
@@ -1556,8 +1556,9 @@ type ClientInterface interface {
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 	// unless an order is refunded with `restock` or stock is added.
 	//
-	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-	// cheapest way to be safe against repetition.
+	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+	// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+	// safe against repetition: the hold is then its record, for as long as there is the hold.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1575,8 +1576,9 @@ type ClientInterface interface {
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 	// unless an order is refunded with `restock` or stock is added.
 	//
-	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-	// cheapest way to be safe against repetition.
+	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+	// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+	// safe against repetition: the hold is then its record, for as long as there is the hold.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1977,8 +1979,9 @@ type ClientInterface interface {
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 // unless an order is refunded with `restock` or stock is added.
 //
-// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-// cheapest way to be safe against repetition.
+// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+// safe against repetition: the hold is then its record, for as long as there is the hold.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2006,8 +2009,9 @@ func (c *Client) CreateHoldWithBody(ctx context.Context, params *CreateHoldParam
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 // unless an order is refunded with `restock` or stock is added.
 //
-// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-// cheapest way to be safe against repetition.
+// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+// safe against repetition: the hold is then its record, for as long as there is the hold.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4086,8 +4090,9 @@ type ClientWithResponsesInterface interface {
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 	// unless an order is refunded with `restock` or stock is added.
 	//
-	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-	// cheapest way to be safe against repetition.
+	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+	// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+	// safe against repetition: the hold is then its record, for as long as there is the hold.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4105,8 +4110,9 @@ type ClientWithResponsesInterface interface {
 	// means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 	// unless an order is refunded with `restock` or stock is added.
 	//
-	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-	// cheapest way to be safe against repetition.
+	// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+	// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+	// safe against repetition: the hold is then its record, for as long as there is the hold.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5929,8 +5935,9 @@ func (r GetReadinessResponse) ContentType() string {
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 // unless an order is refunded with `restock` or stock is added.
 //
-// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-// cheapest way to be safe against repetition.
+// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+// safe against repetition: the hold is then its record, for as long as there is the hold.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5954,8 +5961,9 @@ func (c *ClientWithResponses) CreateHoldWithBodyWithResponse(ctx context.Context
 // means that units may come back, the earliest at `next_release_at`; `sold_out` means that none will,
 // unless an order is refunded with `restock` or stock is added.
 //
-// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold. This is the
-// cheapest way to be safe against repetition.
+// An `Idempotency-Key` that is itself a well-formed new hold id becomes the id of the hold: `hold_` and the
+// base32 of a UUIDv7 whose last two bytes are those of the lowest product id. This is the cheapest way to be
+// safe against repetition: the hold is then its record, for as long as there is the hold.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

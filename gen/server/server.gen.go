@@ -749,7 +749,7 @@ type OrderStatus string
 // the units were there to be taken again. `refund_due`: the order's money has to go back.
 // `refund_due_extra`: the order was paid before, this payment has to go back. `refunded`: the money went
 // back. `duplicate`: the event or the payment was known. `ignored`: the event means nothing here.
-// `mismatch`: amount or currency are not the order's, and the order is unchanged.
+// `mismatch`: amount or currency are not the order's, or the payment is another order's; the order is unchanged.
 type PaymentOutcome string
 
 // PaymentWebhookResult What came of a payment event.
@@ -766,7 +766,7 @@ type PaymentWebhookResult struct {
 	// the units were there to be taken again. `refund_due`: the order's money has to go back.
 	// `refund_due_extra`: the order was paid before, this payment has to go back. `refunded`: the money went
 	// back. `duplicate`: the event or the payment was known. `ignored`: the event means nothing here.
-	// `mismatch`: amount or currency are not the order's, and the order is unchanged.
+	// `mismatch`: amount or currency are not the order's, or the payment is another order's; the order is unchanged.
 	Outcome PaymentOutcome `json:"outcome"`
 }
 

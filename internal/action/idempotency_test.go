@@ -1,7 +1,10 @@
 package action_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -339,6 +342,44 @@ func TestReplaysOfOneKeyDoNotWaitForEachOther(t *testing.T) {
 			require.NoError(t, other.Rollback())
 		}
 	})
+}
+
+func TestTheLogTellsOfAnEffectOnceHoweverOftenItIsReplayed(t *testing.T) {
+	t.Parallel()
+	for name, coalesce := range map[string]bool{"plain": false, "merged": true} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			s := setup(t, func(kit *action.Kit) {
+				kit.Coalesce, kit.Log = coalesce, slog.New(slog.NewJSONHandler(&log, nil))
+			})
+			p := s.product(9)
+			released, ordered, cancelled := s.hold("ann", line(p, 1)), s.hold("ann", line(p, 1)), s.ordered("ann", line(p, 1))
+			log.Reset()
+			for range 3 {
+				_, err := s.CreateProduct.Do(s.ctx(), action.CreateProductInput{
+					Key: "k", SKU: "keyed", Name: "x", Rules: sale.Rules{Price: sale.Money{Currency: "USD"}},
+				})
+				require.NoError(t, err)
+				_, err = s.AdjustStock.Do(s.ctx(), action.AdjustStockInput{Key: "k", ProductID: p.ID, Delta: 5, Reason: "x"})
+				require.NoError(t, err)
+				_, err = s.CreateHold.Do(s.ctx(), keyedWish("k", "ann", line(p, 1)))
+				require.NoError(t, err)
+				_, err = s.ReleaseHold.Do(s.ctx(), action.ReleaseHoldInput{Key: "k", HoldID: released.ID})
+				require.NoError(t, err)
+				_, err = s.CreateOrder.Do(s.ctx(), action.CreateOrderInput{Key: "k", HoldID: ordered.ID})
+				require.NoError(t, err)
+				_, err = s.CancelOrder.Do(s.ctx(), action.CancelOrderInput{Key: "k", OrderID: cancelled.ID})
+				require.NoError(t, err)
+			}
+			for event, times := range map[string]int{
+				"product.created": 1, "stock.adjusted": 1, "hold.created": 1, "hold.replayed": 2, "hold.released": 1,
+				"order.created": 1, "order.changed": 1,
+			} {
+				assert.Equal(t, times, strings.Count(log.String(), `"msg":"`+event+`"`), event)
+			}
+			assert.Equal(t, 8, strings.Count(log.String(), "\n"), log.String())
+		})
+	}
 }
 
 // assertOnce runs an operation eight times at once in two processes: one has the

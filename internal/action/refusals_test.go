@@ -42,8 +42,9 @@ func TestMixedCurrencyIsRefused(t *testing.T) {
 func TestTotalPastTheLimitIsInvalid(t *testing.T) {
 	bothPaths(t, func(t *testing.T, s *shop) {
 		t.Helper()
-		dear := s.product(1000, priced(sale.MaxAmount, "USD"))
+		dear, cheap := s.product(1000, priced(sale.MaxAmount, "USD")), s.product(1000, priced(1, "USD"))
 		s.refused(sale.CodeInvalidRequest, wish("ann", line(dear, 2)))
+		s.refused(sale.CodeInvalidRequest, wish("ann", line(dear, 1), line(cheap, 1)))
 		s.hold("ann", line(dear, 1))
 	})
 }

@@ -59,6 +59,7 @@ func TestRepairBalancesTheBooksByTheLinesOnce(t *testing.T) {
 			assert.Equal(t, sale.MovementRepaired, movement.Reason)
 			assert.Equal(t, [3]int64{3, broken.delta, broken.available},
 				[3]int64{movement.StockVersion, movement.Delta, movement.AvailableAfter})
+			assert.Equal(t, fmt.Sprintf("available was %d, the ledger's sum %d", before.Available, before.LedgerAvailable), movement.Note)
 			read, err := s.GetProduct.Do(s.ctx(), p.ID)
 			require.NoError(t, err)
 			assert.Equal(t, broken.available, read.Product.AvailableStock, "the cache was told")

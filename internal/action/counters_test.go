@@ -93,7 +93,7 @@ func openCountedOn(t *testing.T, dsn string, changes ...func(*action.Kit)) *coun
 	c := &counted{queue: q}
 	c.shop = openShop(t, dsn, func(kit *action.Kit) {
 		kit.Coalesce = true
-		q.meter = &meter{returned: map[sale.ReturnReason][2]int64{}, rejected: map[sale.Code]int{}, outcomes: map[sale.PaymentOutcome]int{}}
+		q.meter = newMeter()
 		kit.Meter = q
 		for _, change := range changes {
 			change(kit)

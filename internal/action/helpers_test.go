@@ -61,7 +61,7 @@ func openShop(t *testing.T, dsn string, changes ...func(*action.Kit)) *shop {
 	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 32, Timeout: testenv.Timeout, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
-	counts := &meter{returned: map[sale.ReturnReason][2]int64{}, rejected: map[sale.Code]int{}, outcomes: map[sale.PaymentOutcome]int{}, attempts: map[sale.AttemptResult]int{}}
+	counts := newMeter()
 	s := &shop{t: t, db: db, meter: counts, kit: action.Kit{
 		DB: db, Meter: counts, Log: slog.New(slog.DiscardHandler), LatePayment: sale.LatePaymentRebook,
 	}}
@@ -460,6 +460,7 @@ type meter struct {
 	created  int64
 	restored int64
 	returned map[sale.ReturnReason][2]int64 // lines, units
+	waiting  map[string]int                 // at the kinds of gates
 	rejected map[sale.Code]int
 	outcomes map[sale.PaymentOutcome]int
 	attempts map[sale.AttemptResult]int
@@ -483,6 +484,13 @@ func (m *meter) PaymentReceived(outcome sale.PaymentOutcome) {
 	m.outcomes[outcome]++
 }
 
+func newMeter() *meter {
+	return &meter{
+		returned: map[sale.ReturnReason][2]int64{}, waiting: map[string]int{}, rejected: map[sale.Code]int{},
+		outcomes: map[sale.PaymentOutcome]int{}, attempts: map[sale.AttemptResult]int{},
+	}
+}
+
 func (m *meter) StockRestored(reason sale.ReturnReason, lines, units int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -499,8 +507,26 @@ func (m *meter) DeliveryAttempted(result sale.AttemptResult) {
 
 func (m *meter) EndpointsSurveyed(int64, time.Duration, int64) {}
 
-func (m *meter) Lane(string) lane.Meter      { return m }
-func (m *meter) Gate(string) lane.QueueMeter { return m }
+func (m *meter) Lane(string) lane.Meter           { return m }
+func (m *meter) Gate(kind string) lane.QueueMeter { return &turns{m, kind} }
+
+// turns counts who waits at one kind of gate.
+type turns struct {
+	*meter
+	kind string
+}
+
+func (w *turns) QueueChanged(by int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting[w.kind] += by
+}
+
+func (m *meter) waitingAt(kind string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.waiting[kind]
+}
 
 func (m *meter) BatchStarted(int, time.Duration) {}
 func (m *meter) BatchEnded(time.Duration)        {}

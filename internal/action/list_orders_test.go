@@ -1,6 +1,7 @@
 package action_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -101,4 +102,22 @@ func TestListOfARareStatusReadsABoundedNumberOfOrdersForAPage(t *testing.T) {
 	require.Len(t, got, 1)
 	assert.Equal(t, rare.ID, got[0].ID)
 	assert.Equal(t, 3, pages)
+}
+
+// Lists of a status read many orders for a few: they leave the connections to those who buy.
+func TestListsOfAStatusReadTwoAtATimeAndTheOthersWaitWithoutAConnection(t *testing.T) {
+	s := setup(t)
+	s.ordered("ann", line(s.product(1), 1))
+	unlock := s.lockTable("orders")
+	var asking sync.WaitGroup
+	for range 5 {
+		asking.Go(func() {
+			_, err := s.ListOrders.Do(s.ctx(), action.ListOrdersInput{Status: sale.OrderPendingPayment, Limit: 1})
+			assert.NoError(t, err)
+		})
+	}
+	comes(t, "three wait for their turn", func() bool { return s.meter.waitingAt(action.GateLists) == 3 })
+	unlock()
+	asking.Wait()
+	assert.Zero(t, s.meter.waitingAt(action.GateLists))
 }

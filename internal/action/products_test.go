@@ -1,7 +1,10 @@
 package action_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,7 +129,8 @@ func TestProductsAreListedInOrderOfIDPageByPage(t *testing.T) {
 }
 
 func TestPatchRaisesTheVersionOnlyWhenSomethingChanges(t *testing.T) {
-	s := setup(t)
+	var log bytes.Buffer
+	s := setup(t, func(kit *action.Kit) { kit.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
 	p := s.product(3, limited(2))
 	versions := func(p sale.Product) [2]int64 { return [2]int64{p.Version, p.StockVersion} }
 	patch := func(patch action.ProductPatch) sale.Product {
@@ -137,9 +141,12 @@ func TestPatchRaisesTheVersionOnlyWhenSomethingChanges(t *testing.T) {
 		assert.Equal(t, updated, read.Product, "the process that changed it shows it at once")
 		return updated
 	}
+	log.Reset()
 	assert.Equal(t, [2]int64{1, 1}, versions(patch(action.ProductPatch{})))
 	assert.Equal(t, [2]int64{1, 1}, versions(patch(action.ProductPatch{Name: ptr("Thing"), PerCustomerLimit: action.Change[int64]{Given: true, Value: ptr(int64(2))}})))
+	assert.Empty(t, log.String(), "nothing was updated")
 	assert.Equal(t, [2]int64{2, 1}, versions(patch(action.ProductPatch{Name: ptr("Other")})))
+	assert.Equal(t, 1, strings.Count(log.String(), `"msg":"product.updated","product_id":"`+p.ID.String()))
 	assert.Equal(t, [2]int64{3, 1}, versions(patch(action.ProductPatch{Price: &sale.Money{Amount: 5, Currency: "USD"}})))
 	gone := patch(action.ProductPatch{PerCustomerLimit: action.Change[int64]{Given: true}})
 	assert.Equal(t, [2]int64{4, 1}, versions(gone))

@@ -16,35 +16,43 @@ type UpdateProduct struct{ *desk }
 // Do returns the product as it is then, also when nothing changes. It returns
 // CodeProductNotFound, or CodeInvalidRequest for a window that ends before it starts.
 func (a *UpdateProduct) Do(ctx context.Context, id sale.ProductID, patch ProductPatch) (sale.Product, error) {
-	if err := a.change(ctx, id, patch); err != nil {
+	changed, err := a.change(ctx, id, patch)
+	if err != nil {
 		return sale.Product{}, err
 	}
-	a.Log.InfoContext(ctx, "product.updated", slog.String("product_id", id.String()))
+	if changed {
+		a.Log.InfoContext(ctx, "product.updated", slog.String("product_id", id.String()))
+	}
 	result, err := answer(ctx, false, func(ctx context.Context) (sale.Product, error) { return a.published(ctx, id) })
 	return result.Value, err
 }
 
-func (a *UpdateProduct) change(ctx context.Context, id sale.ProductID, patch ProductPatch) error {
+// change says whether the patch changed anything.
+func (a *UpdateProduct) change(ctx context.Context, id sale.ProductID, patch ProductPatch) (changed bool, err error) {
 	leave, err := a.enter(ctx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer leave()
-	return a.DB.Tx(ctx, nil, func(ctx context.Context, tx *mysql.Tx) error { return a.update(ctx, tx, id, patch) })
+	err = a.DB.Tx(ctx, nil, func(ctx context.Context, tx *mysql.Tx) (err error) {
+		changed, err = a.update(ctx, tx, id, patch)
+		return err
+	})
+	return changed, err
 }
 
-func (a *UpdateProduct) update(ctx context.Context, tx *mysql.Tx, id sale.ProductID, patch ProductPatch) error {
+func (a *UpdateProduct) update(ctx context.Context, tx *mysql.Tx, id sale.ProductID, patch ProductPatch) (changed bool, err error) {
 	row, err := a.q.LockProduct(ctx, tx, id)
 	if err != nil {
-		return notFound(err, sale.CodeProductNotFound, id.String())
+		return false, notFound(err, sale.CodeProductNotFound, id.String())
 	}
 	old := productOf(row)
 	name, rules := patched(old, patch)
 	if err := checkWindow(rules); err != nil {
-		return err
+		return false, err
 	}
 	if rules.Equal(old.Rules) && name == old.Name {
-		return nil
+		return false, nil
 	}
 	if err := a.q.UpdateProduct(ctx, tx, store.UpdateProductParams{
 		Name: name, PriceAmount: rules.Price.Amount, Currency: rules.Price.Currency,
@@ -52,9 +60,9 @@ func (a *UpdateProduct) update(ctx context.Context, tx *mysql.Tx, id sale.Produc
 		HoldTtlSeconds: inSeconds(rules.HoldTTL), PaymentWindowSeconds: inSeconds(rules.PaymentWindow),
 		Now: tx.Now, ID: id,
 	}); err != nil {
-		return fmt.Errorf("updating product %s: %w", id, err)
+		return false, fmt.Errorf("updating product %s: %w", id, err)
 	}
-	return nil
+	return true, nil
 }
 
 func patched(product sale.Product, patch ProductPatch) (string, sale.Rules) {

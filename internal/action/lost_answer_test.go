@@ -43,7 +43,7 @@ var readers = map[string]struct {
 	"patch": {func(s *doubtful) (bool, error) {
 		_, err := s.UpdateProduct.Do(s.ctx(), s.p.ID, action.ProductPatch{HoldTTL: ptr(time.Minute)})
 		return true, err
-	}, "SELECT COUNT(*) FROM products WHERE hold_ttl_seconds = 60 AND version = 2"},
+	}, "SELECT COUNT(*) FROM products WHERE hold_ttl_seconds = 60 AND version = stock_version + 1"},
 	"payment": {func(s *doubtful) (bool, error) {
 		result, err := s.ProcessPayment.Do(s.ctx(), said(sale.PaymentSucceeded, s.order, "e", "own"))
 		return result.Outcome == sale.OutcomeDuplicate, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/flashsale-api/flashsale/internal/action"
 	"github.com/flashsale-api/flashsale/internal/cache"
+	"github.com/flashsale-api/flashsale/internal/mysql"
 	"github.com/flashsale-api/flashsale/internal/sale"
 	"github.com/flashsale-api/flashsale/internal/testenv"
 )
@@ -359,6 +360,33 @@ func TestKeysThatAnotherProcessIsWritingHoldUpOneBatchAndFailNoneOfTheirNeighbou
 		require.NoError(t, result.err)
 		assert.False(t, result.Replayed)
 	}
+}
+
+// The server may end a wait for a lock a second later than it says, after the operation's own
+// end: the batch is undone by then all the same.
+func TestKeysThatAnotherProcessIsWritingFailNobodyElseWhereTheServerWaitsForLonger(t *testing.T) {
+	t.Parallel()
+	dsn := testenv.Database(t)
+	s := openMerging(t, dsn, func(kit *action.Kit) {
+		db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 32, Timeout: 900 * time.Millisecond, Log: kit.Log})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, db.Close()) })
+		kit.DB = db
+	})
+	p := s.product(100)
+	text, byID, holder := s.busy(p)
+	wishes := []action.CreateHoldInput{text, byID}
+	for i := range 10 {
+		wishes = append(wishes, keyedWish(fmt.Sprint("key ", i), "cid", line(p, 1)))
+	}
+	results := s.batch(p, wishes...)
+	for _, result := range results[:2] {
+		requireCode(t, result.err, sale.CodeKeyInProgress)
+	}
+	for i, result := range results[2:] {
+		require.NoError(t, result.err, i)
+	}
+	require.NoError(t, holder.Rollback())
 }
 
 func TestWishWhoseKeyAnotherProcessIsWritingIsToldSo(t *testing.T) {

@@ -60,9 +60,12 @@ func isServerError(err error, numbers ...uint16) bool {
 // may be done.
 func IsDeadlock(err error) bool { return isContention(err) && isServerError(err, deadlock) }
 
-// IsLockWait says that the transaction waited in vain for what somebody else had locked: that
-// took nearly all of its time.
-func IsLockWait(err error) bool { return isContention(err) && isServerError(err, lockWaitTimeout) }
+// IsLockWait says that the transaction was undone after it waited in vain, for what somebody else
+// had locked as far as one can tell: that took nearly all of its time, or more than there was.
+func IsLockWait(err error) bool {
+	return errors.Is(err, &sale.Error{Code: sale.CodeOverloaded}) &&
+		(isServerError(err, lockWaitTimeout) || errors.Is(err, context.DeadlineExceeded))
+}
 
 // isContention says that the transaction lost against others and may run again. One whose
 // COMMIT was sent may have been done: not even when the search for its outcome lost.

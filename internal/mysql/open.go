@@ -27,7 +27,8 @@ const (
 	// patientConnections is how many of those may run at once: one for each loop and
 	// for the audits that are asked for, so that none keeps the sweep waiting.
 	patientConnections = 6
-	// proofConnections are one for a doubt of the server and one for readiness.
+	// proofConnections are one for a doubt of the server and one for readiness. To
+	// abandon a transaction takes one for moments.
 	proofConnections = 2
 	// connectionLifetime spreads reconnects, so that a failover is followed.
 	connectionLifetime = 4 * time.Minute
@@ -43,8 +44,8 @@ const (
 
 // sessionVariables are set on every connection. A half-open connection must not
 // keep a hot row for hours, hence wait_timeout; and a statement that nobody waits for
-// any more must not stay in a lock's queue, hence innodb_lock_wait_timeout: it ends before
-// the operation's own time does, so that the transaction is undone by then.
+// any more must not stay in a lock's queue, hence innodb_lock_wait_timeout. The server looks at
+// all waits once a second, so one may end that much later: see DB.abandon.
 func sessionVariables(deadlines timeouts) map[string]string {
 	return map[string]string{
 		"time_zone":                "'+00:00'",

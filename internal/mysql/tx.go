@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -143,10 +144,11 @@ func (db *DB) verdict(ctx context.Context, err error) error {
 func (db *DB) once(
 	ctx context.Context, start time.Time, settle Settle, work func(context.Context, *Tx) error,
 ) (err error) {
-	sqlTx, err := db.pool.BeginTx(ctx, nil)
+	sqlTx, leave, err := db.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
+	defer leave()
 	defer func() {
 		if err != nil {
 			db.undo(sqlTx, start.Add(db.timeouts.commit))
@@ -157,9 +159,24 @@ func (db *DB) once(
 		return fmt.Errorf("asking for the time: %w", err)
 	}
 	if err := work(ctx, &Tx{DBTX: sqlTx, Clock: ClockAt(instant.Now)}); err != nil {
+		if ctx.Err() != nil {
+			db.abandon(ctx, start.Add(db.timeouts.commit), instant)
+		}
 		return err
 	}
 	return db.commit(ctx, start, sqlTx, instant, settle)
+}
+
+// begin begins a transaction that keeps its connection until it is ended, whatever becomes of
+// ctx: as long as it does, the connection's number is nobody else's. leave comes after that.
+func (db *DB) begin(ctx context.Context) (tx *sql.Tx, leave func(), err error) {
+	begun, leave := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, leave)
+	if tx, err = db.pool.BeginTx(begun, nil); err == nil && stop() {
+		return tx, leave, nil
+	}
+	leave() // which undoes what has begun
+	return nil, nil, cmp.Or(ctx.Err(), err)
 }
 
 // commit ends a transaction. The server's own refusal means that nothing was done;
@@ -200,6 +217,25 @@ func (db *DB) undo(tx *sql.Tx, deadline time.Time) {
 	}
 }
 
+// abandon ends what a transaction whose time was over before its COMMIT still does on the server,
+// and waits until it is undone. A statement in a lock's queue would stay there, with all that the
+// transaction has locked: the server does not notice that its connection is gone. The caller has
+// the connection still, so its number is nobody else's but after a restart of the server.
+func (db *DB) abandon(ctx context.Context, deadline time.Time, begun store.InstantRow) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	seen, err := seeConnection(ctx, db.proof, begun)
+	for err == nil && seen.same {
+		if err = kill(ctx, db.proof, begun.ConnectionID); err == nil {
+			pause(ctx, 0)
+			seen, err = seeConnection(ctx, db.proof, begun)
+		}
+	}
+	if err != nil {
+		db.log.WarnContext(ctx, "mysql.not_abandoned", slog.Any("error", err))
+	}
+}
+
 // answered ends a transaction and waits for the answer until the deadline. The driver
 // gives up on its own a little later, and the connection with it.
 func answered(end func() error, deadline time.Time) error {
@@ -237,27 +273,41 @@ func (db *DB) settle(ctx context.Context, deadline time.Time, begun store.Instan
 
 // endIdle ends a transaction's connection when it is seen idle. One that is committing is
 // left alone: on a full disk MySQL waits for space within a COMMIT, and a KILL there fails
-// the write to the binary log, upon which the whole server aborts. So is one of a server
-// that started after the transaction: the number is somebody else's there.
-func endIdle(ctx context.Context, conn *sql.Conn, begun store.InstantRow) error {
-	var idle bool
-	err := conn.QueryRowContext(ctx, idleSinceBefore, begun.Now, begun.ConnectionID).Scan(&idle)
+// the write to the binary log, upon which the whole server aborts.
+func endIdle(ctx context.Context, q store.DBTX, begun store.InstantRow) error {
+	seen, err := seeConnection(ctx, q, begun)
+	if err != nil || !seen.same || !seen.idle {
+		return err
+	}
+	return kill(ctx, q, begun.ConnectionID)
+}
+
+// connectionSeen is what the server says of a transaction's connection.
+type connectionSeen struct {
+	idle bool
+	same bool // not somebody else's, of a server that started after the transaction
+}
+
+// seeConnection finds a transaction's connection; one that is gone is not the same.
+func seeConnection(ctx context.Context, q store.DBTX, begun store.InstantRow) (seen connectionSeen, err error) {
+	err = q.QueryRowContext(ctx, connectionSince, begun.Now, begun.ConnectionID).Scan(&seen.idle, &seen.same)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("looking for the old connection: %w", err)
+		return seen, fmt.Errorf("looking for the old connection: %w", err)
 	}
-	if !idle {
-		return nil
-	}
-	if _, err := conn.ExecContext(ctx, "KILL ?", begun.ConnectionID); err != nil && !isServerError(err, unknownThread) {
+	return seen, nil
+}
+
+func kill(ctx context.Context, q store.DBTX, connection int64) error {
+	if _, err := q.ExecContext(ctx, "KILL ?", connection); err != nil && !isServerError(err, unknownThread) {
 		return fmt.Errorf("ending the old connection: %w", err)
 	}
 	return nil
 }
 
-// idleSinceBefore asks whether a connection is idle and the server was there at an instant.
-// The server counts whole seconds, so for the first of them it says no.
-const idleSinceBefore = `
-SELECT command = 'Sleep' AND ? > NOW(6) - INTERVAL (
+// connectionSince asks whether a connection is idle, and whether the server was there at an
+// instant. The server counts whole seconds, so for the first of them it says no.
+const connectionSince = `
+SELECT command = 'Sleep', ? > NOW(6) - INTERVAL (
     SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime') SECOND
 FROM performance_schema.processlist WHERE id = ?`
 

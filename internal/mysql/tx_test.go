@@ -210,6 +210,32 @@ func TestDeadlockThatNeverEndsIsOverloadedAfterThreeRetries(t *testing.T) {
 	assert.Zero(t, value(t, db, 1))
 }
 
+// The server ends a wait for a lock when it looks at all of them, once a second: by then the
+// operation's time may be over.
+func TestTransactionWhoseTimeIsOverInAWaitForALockKeepsNothingLocked(t *testing.T) {
+	direct, dsn := counters(t)
+	db, err := mysql.Open(mysql.Config{DSN: dsn, Connections: 4, Timeout: testenv.Timeout / 10, Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	holder, err := direct.SQL().BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, increment(t.Context(), holder, 2))
+	err = db.Tx(t.Context(), nil, func(ctx context.Context, tx *mysql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "SET innodb_lock_wait_timeout = 1000"); err != nil {
+			return err
+		}
+		if err := incrementOne(ctx, tx); err != nil {
+			return err
+		}
+		return increment(ctx, tx, 2)
+	})
+	requireCode(t, err, sale.CodeOverloaded)
+	assert.True(t, mysql.IsLockWait(err))
+	require.NoError(t, direct.Tx(t.Context(), nil, incrementOne))
+	assert.Equal(t, 1, value(t, direct, 1))
+	require.NoError(t, holder.Rollback())
+}
+
 // A busy pool says nothing about the server: others must not be told that it is gone.
 func TestFullPoolIsOverloaded(t *testing.T) {
 	t.Parallel()

@@ -107,19 +107,12 @@ func (db *DB) Tx(ctx context.Context, settle Settle, work func(ctx context.Conte
 	defer cancel()
 	for retry := 0; ; retry++ {
 		err := db.once(timed, start, settle, work)
-		if !isContention(err) || retry == maxRetries || timed.Err() != nil || db.inVain(timed, err) {
+		if !isContention(err) || retry == maxRetries || timed.Err() != nil {
 			db.space.note(err, looks)
 			return db.verdict(ctx, err)
 		}
 		pause(timed, retry)
 	}
-}
-
-// inVain says that a transaction which waited for a lock cannot wait for it as long again.
-// Broken off in its wait it would stay in the lock's queue, with all that it had locked itself.
-func (db *DB) inVain(ctx context.Context, err error) bool {
-	deadline, _ := ctx.Deadline()
-	return isServerError(err, lockWaitTimeout) && time.Until(deadline) < db.timeouts.lock
 }
 
 // verdict remembers what an error says about the server, then classifies it. What

@@ -210,6 +210,25 @@ func TestDeadlockThatNeverEndsIsOverloadedAfterThreeRetries(t *testing.T) {
 	assert.Zero(t, value(t, db, 1))
 }
 
+func TestTransactionWhoseWaitForALockWasInVainRunsAgainWhileItHasTime(t *testing.T) {
+	db, _ := counters(t)
+	holder, err := db.SQL().BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, increment(t.Context(), holder, 1))
+	runs := 0
+	require.NoError(t, db.Tx(t.Context(), nil, func(ctx context.Context, tx *mysql.Tx) error {
+		if runs++; runs == 2 {
+			require.NoError(t, holder.Rollback())
+		}
+		if _, err := tx.ExecContext(ctx, "SET innodb_lock_wait_timeout = 1"); err != nil {
+			return err
+		}
+		return incrementOne(ctx, tx)
+	}))
+	assert.Equal(t, 2, runs)
+	assert.Equal(t, 1, value(t, db, 1))
+}
+
 // The server ends a wait for a lock when it looks at all of them, once a second: by then the
 // operation's time may be over.
 func TestTransactionWhoseTimeIsOverInAWaitForALockKeepsNothingLocked(t *testing.T) {

@@ -15,8 +15,8 @@ type Listener struct {
 }
 
 // Next waits, at most patience, until the product has a newer version than the
-// listener was last given, or an older one that has lasted, and gives the latest. Else the error is ErrQuiet,
-// ErrEnded or ctx's.
+// listener was last given, or an older one that has lasted, and gives the latest.
+// Else the error is ErrQuiet, ErrEnded or ctx's.
 func (l *Listener) Next(ctx context.Context, patience time.Duration) (Event, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

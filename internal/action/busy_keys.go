@@ -2,7 +2,6 @@ package action
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -27,34 +26,40 @@ func (a *alarm) up() bool {
 }
 
 // busyKeys are the keys of wishes that another process has written and not committed. Whoever
-// inserts one of them waits for that process, and all that is inserted with it.
+// inserts one of them waits for that process, and all that is inserted with it. A look that an
+// alarm made does not prolong it: it also sees keys that wait for nobody.
 func (a *CreateHold) busyKeys(ctx context.Context, wishes []*wish) (map[[claimBytes]byte]bool, error) {
 	if !slices.ContainsFunc(wishes, func(w *wish) bool { return w.Key != "" }) {
 		return nil, nil
 	}
 	busy := map[[claimBytes]byte]bool{}
-	note := func(uncommitted bool) func(context.Context, store.DBTX) error {
-		return func(ctx context.Context, q store.DBTX) error {
-			made, used, err := a.marksThere(ctx, q, wishes)
-			for _, id := range made {
-				busy[id] = uncommitted
-			}
-			for id := range used {
-				busy[id] = uncommitted
-			}
-			return err
-		}
-	}
-	if err := a.DB.Peek(ctx, note(true)); err != nil || len(busy) == 0 {
+	written := a.eachMark(wishes, func(id [claimBytes]byte) { busy[id] = true })
+	if err := a.DB.Peek(ctx, written); err != nil || len(busy) == 0 {
 		return nil, err
 	}
 	// What is committed by now is nobody's to wait for.
-	err := a.DB.Read(ctx, note(false))
-	maps.DeleteFunc(busy, func(_ [claimBytes]byte, uncommitted bool) bool { return !uncommitted })
-	if len(busy) > 0 {
+	committed := a.eachMark(wishes, func(id [claimBytes]byte) { delete(busy, id) })
+	if err := a.DB.Read(ctx, committed); err != nil {
+		return nil, err
+	}
+	if len(busy) > 0 && !a.alarm.up() {
 		a.alarm.raise()
 	}
-	return busy, err
+	return busy, nil
+}
+
+// eachMark calls note with each of these wishes' keys that is there.
+func (a *CreateHold) eachMark(wishes []*wish, note func([claimBytes]byte)) func(context.Context, store.DBTX) error {
+	return func(ctx context.Context, q store.DBTX) error {
+		made, used, err := a.marksThere(ctx, q, wishes)
+		for _, id := range made {
+			note(id)
+		}
+		for id := range used {
+			note(id)
+		}
+		return err
+	}
 }
 
 // keyBusy returns CodeKeyInProgress for a wish whose key is being written elsewhere.

@@ -36,6 +36,8 @@ func wallClock() map[string]string {
 		"cmd/flashsale/demo.go setUp":                        dates,
 		"cmd/flashsale/demo.go printWebhook":                 signs,
 		"internal/action/batch_holds.go guess":               chooses,
+		"internal/action/busy_keys.go raise":                 wakes, // how long holds look before they write
+		"internal/action/busy_keys.go up":                    wakes,
 		"internal/action/create_hold.go cached":              chooses,
 		"internal/action/process_payment.go Do":              measures, // how long the event has waited here
 		"internal/budget/budget.go Within":                   measures,
@@ -56,6 +58,9 @@ func wallClock() map[string]string {
 		"internal/httpapi/wire.go refuseOn":                  tells,
 		"internal/lane/lane.go Do":                           measures,
 		"internal/lane/lane.go fly":                          measures,
+		"internal/live/listener.go Next":                     measures, // how long an older state has lasted
+		"internal/live/live.go enter":                        measures,
+		"internal/live/watch.go look":                        measures,
 		"internal/mysql/space.go admit":                      measures,
 		"internal/mysql/space.go note":                       measures,
 		"internal/mysql/tx.go ClockAt":                       measures, // how long ago the database told of its clock

@@ -159,17 +159,10 @@ func (s *Server) Start() {
 func (s *Server) Pause() {
 	s.tb.Helper()
 	s.signal("SIGSTOP")
-	for !s.stands() {
-	}
-}
-
-// stands says whether none of the server's threads runs any more.
-func (s *Server) stands() bool {
-	s.tb.Helper()
-	const aThreadRuns = "grep -sL '^State:.*stopped' /proc/1/task/*/status | grep -q ."
-	status, _, err := s.container.Exec(s.tb.Context(), []string{"sh", "-c", aThreadRuns})
+	const untilAllStand = "while grep -sL '^State:.*stopped' /proc/1/task/*/status | grep -q .; do sleep 0.01; done"
+	status, _, err := s.container.Exec(s.tb.Context(), []string{"sh", "-c", untilAllStand})
 	require.NoError(s.tb, err)
-	return status != 0
+	require.Zero(s.tb, status, "the server runs on")
 }
 
 // Unpause lets a paused server go on where it was.

@@ -273,6 +273,7 @@ func TestBasketsThatShareALookAreEachAnsweredForThemselves(t *testing.T) {
 	plenty, few, gone := c.product(100), c.product(3), c.product(0)
 	one, early := c.product(100, limited(1)), c.product(100, withWindow(at(farAhead), nil))
 	c.hold("ann", line(one, 1))
+	c.hold("bob", line(one, 1))
 	basket := []sale.LineRequest{line(plenty, 1), line(few, 1)}
 	made := []action.CreateHoldInput{
 		keyedWish("one", "ann", basket...),
@@ -299,10 +300,13 @@ func TestBasketsThatShareALookAreEachAnsweredForThemselves(t *testing.T) {
 		{wish: wish("ann", line(plenty, 1), line(gone, 3)), code: sale.CodeSoldOut, lines: []sale.Refusal{
 			{Code: sale.CodeSoldOut, ProductID: gone.ID, Requested: 3},
 		}},
-		{wish: wish("bob", line(one, 1), line(gone, 1)), code: sale.CodeSoldOut, lines: []sale.Refusal{
+		{wish: wish("cid", line(one, 1), line(gone, 1)), code: sale.CodeSoldOut, lines: []sale.Refusal{
 			{Code: sale.CodeSoldOut, ProductID: gone.ID, Requested: 1},
 		}},
 		{wish: wish("ann", line(one, 1), line(gone, 1)), code: sale.CodeLimitReached, lines: []sale.Refusal{
+			{Code: sale.CodeLimitReached, ProductID: one.ID, Limit: 1, Current: 1},
+		}},
+		{wish: wish("bob", line(one, 1), line(gone, 1)), code: sale.CodeLimitReached, lines: []sale.Refusal{
 			{Code: sale.CodeLimitReached, ProductID: one.ID, Limit: 1, Current: 1},
 		}},
 		{wish: wish("ann", line(gone, 1), line(early, 1)), code: sale.CodeSaleNotStarted, lines: []sale.Refusal{

@@ -96,8 +96,11 @@ func newSlowBody(err error) *slowBody {
 }
 
 func (b *slowBody) Read([]byte) (int, error) {
-	b.begun <- struct{}{}
-	<-b.end
+	select {
+	case b.begun <- struct{}{}:
+		<-b.end
+	case <-b.end:
+	}
 	return 0, b.err
 }
 
@@ -108,8 +111,17 @@ func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
 	for range maxPlaces {
 		slow := holdRequest(t)
 		slow.Body = io.NopCloser(body)
-		crowd.Go(func() { assert.Equal(t, http.StatusBadRequest, serve(door, slow).Code) })
-		<-body.begun
+		ended := make(chan struct{})
+		crowd.Go(func() {
+			defer close(ended)
+			assert.Equal(t, http.StatusBadRequest, serve(door, slow).Code)
+		})
+		select {
+		case <-body.begun:
+		case <-ended:
+			close(body.end)
+			require.FailNow(t, "sent away before its body came")
+		}
 	}
 	answered := make(chan int, 1)
 	crowd.Go(func() { answered <- serve(door, holdRequest(t)).Code })

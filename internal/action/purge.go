@@ -1,6 +1,7 @@
 package action
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -128,11 +129,16 @@ func (a *Purge) holds(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte,
 // holdsAhead goes over those ids of callers that begin with a time far ahead, of which
 // holds would see nothing before that time has come.
 func (a *Purge) holdsAhead(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte, before time.Time) (chunk, error) {
-	from := sale.HoldIDsUntil(tx.Now.Add(farAhead))
-	if reached := sale.HoldID(after); reached.Compare(from) > 0 {
-		from = reached
+	return a.holdsBetween(ctx, tx, sale.HoldID(ahead(tx.Now, after)), sale.HoldOf(sale.LastOrderID()), before)
+}
+
+// ahead is from where a walk over ids of a far time goes on that has come as far as after.
+func ahead(now time.Time, after [claimBytes]byte) [claimBytes]byte {
+	from := [claimBytes]byte(sale.HoldIDsUntil(now.Add(farAhead)))
+	if bytes.Compare(after[:], from[:]) > 0 {
+		return after
 	}
-	return a.holdsBetween(ctx, tx, from, sale.HoldOf(sale.LastOrderID()), before)
+	return from
 }
 
 func (a *Purge) holdsBetween(ctx context.Context, tx *mysql.Tx, after, below sale.HoldID, before time.Time) (chunk, error) {
@@ -192,11 +198,7 @@ func (a *Purge) events(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte
 
 // eventsAhead goes over those of orders of which holdsAhead goes over the holds.
 func (a *Purge) eventsAhead(ctx context.Context, tx *mysql.Tx, after [claimBytes]byte, before time.Time) (chunk, error) {
-	from := sale.EventIDsUntil(tx.Now.Add(farAhead))
-	if reached := sale.EventID(after); reached.Compare(from) > 0 {
-		from = reached
-	}
-	return a.eventsBetween(ctx, tx, from, sale.EventID(sale.LastOrderID()), before)
+	return a.eventsBetween(ctx, tx, sale.EventID(ahead(tx.Now, after)), sale.EventID(sale.LastOrderID()), before)
 }
 
 // eventsBetween deletes with an event what became of it at each endpoint.

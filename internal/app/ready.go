@@ -3,8 +3,9 @@ package app
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/flashsale-api/flashsale/internal/cache"
 	"github.com/flashsale-api/flashsale/internal/httpapi"
@@ -17,35 +18,13 @@ const readyTimeout = time.Second
 // readiness shares a look at what the service stands on among all who ask while it lasts.
 // Anybody may ask, as often as they like: a crowd that does must not make the answer late,
 // nor take the connections that are there to find out whether MySQL answers.
-type readiness struct {
-	mu   sync.Mutex
-	last *readyLook // nil: none lasts
-}
-
-type readyLook struct {
-	done  chan struct{}
-	found httpapi.Readiness
-}
+type readiness struct{ looks singleflight.Group }
 
 // ask gives what the look that lasts finds, or else one of its own.
 func (r *readiness) ask(look func() httpapi.Readiness) httpapi.Readiness {
-	r.mu.Lock()
-	if lasts := r.last; lasts != nil {
-		r.mu.Unlock()
-		<-lasts.done
-		return lasts.found
-	}
-	own := &readyLook{done: make(chan struct{})}
-	r.last = own
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		r.last = nil
-		r.mu.Unlock()
-		close(own.done)
-	}()
-	own.found = look()
-	return own.found
+	answer, _, _ := r.looks.Do("", func() (any, error) { return look(), nil })
+	found, _ := answer.(httpapi.Readiness)
+	return found
 }
 
 // ready is what /readyz tells: MySQL has to be there and migrated, Redis is only
